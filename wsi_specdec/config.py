@@ -3,7 +3,7 @@
 Every default is written here and nowhere else. Unknown keys are refused.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -29,7 +29,8 @@ ThresholdRule = Literal["youden", "sensitivity", "specificity", "fixed"]
 class StageConfig(BaseModel):
     """Base of all: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Deferred, since the command line imports this module for `--help`.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     def digest(self) -> str:
         """SHA-256 of the resolved settings."""
@@ -47,6 +48,8 @@ class TissueConfig(StageConfig):
     # Bounds on Otsu's threshold, in optical density: glass noise lies below, faint tissue above.
     min_threshold: Fraction = 0.05
     max_threshold: Fraction = 0.25
+    # Blue, green and black pen is not tissue; switch off for stains that are blue or green.
+    exclude_ink: bool = True
 
 
 class TileConfig(StageConfig):
@@ -64,7 +67,7 @@ class TileConfig(StageConfig):
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
     reader: ReaderName = "auto"
     full_hash: bool = False
-    tissue: TissueConfig = TissueConfig()
+    tissue: TissueConfig = Field(default_factory=TissueConfig)
 
     @model_validator(mode="after")
     def _overlap_is_smaller_than_tile(self) -> "TileConfig":
@@ -79,6 +82,7 @@ class RunnerConfig(StageConfig):
 
     workers: Count = 2
     timeout_s: Positive = 3600.0
+    # Of one worker, resident; a slide that goes past it fails and its worker is replaced.
     memory_limit_mb: Positive | None = 4096.0
 
 
@@ -113,7 +117,7 @@ class TrainConfig(StageConfig):
     flips: bool = True
     jitter: Fraction = 0.1
     precision: Literal["float32", "bfloat16"] = "float32"
-    stain: StainConfig = StainConfig()
+    stain: StainConfig = Field(default_factory=StainConfig)
     device: str = "auto"
     seed: int = 0
 
@@ -182,17 +186,21 @@ class PipelineConfig(StageConfig):
     kind: Literal["pipeline"] = "pipeline"
     manifest: Path | None = None
     out: Path | None = None
-    tile: TileConfig = TileConfig()
-    train: TrainConfig = TrainConfig()
-    arms: Annotated[tuple[ArmConfig, ...], Field(min_length=1)] = (
-        ArmConfig(name="sd", sd_coef=0.01),
+    # Shares of patients a split gets, where no slide of the manifest has one.
+    splits: dict[str, Fraction] = Field(
+        default_factory=lambda: {"train": 0.6, "validation": 0.15, "internal": 0.25}
+    )
+    tile: TileConfig = Field(default_factory=TileConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    arms: Annotated[tuple[ArmConfig, ...], Field(min_length=1)] = Field(
+        default_factory=lambda: (ArmConfig(name="sd", sd_coef=0.01),)
     )
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
-    score: ScoreConfig = ScoreConfig()
-    aggregate: AggregateConfig = AggregateConfig()
-    evaluate: EvaluateConfig = EvaluateConfig()
-    report: ReportConfig = ReportConfig()
-    runner: RunnerConfig = RunnerConfig()
+    score: ScoreConfig = Field(default_factory=ScoreConfig)
+    aggregate: AggregateConfig = Field(default_factory=AggregateConfig)
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    report: ReportConfig = Field(default_factory=ReportConfig)
+    runner: RunnerConfig = Field(default_factory=RunnerConfig)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "PipelineConfig":
@@ -217,10 +225,10 @@ class ProcessConfig(StageConfig):
     slide_mpp: Positive | None = None
     min_tissue: Fraction = 0.5
     reader: ReaderName = "auto"
-    tissue: TissueConfig = TissueConfig()
-    score: ScoreConfig = ScoreConfig()
-    report: ReportConfig = ReportConfig()
-    runner: RunnerConfig = RunnerConfig()
+    tissue: TissueConfig = Field(default_factory=TissueConfig)
+    score: ScoreConfig = Field(default_factory=ScoreConfig)
+    report: ReportConfig = Field(default_factory=ReportConfig)
+    runner: RunnerConfig = Field(default_factory=RunnerConfig)
 
 
 class CohortConfig(StageConfig):
@@ -237,12 +245,11 @@ class DemoConfig(StageConfig):
     """The built-in composed cohort, and the pipeline that is run on it."""
 
     kind: Literal["demo"] = "demo"
-    cohort: CohortConfig = CohortConfig()
-    pipeline: PipelineConfig = PipelineConfig()
+    cohort: CohortConfig = Field(default_factory=CohortConfig)
+    pipeline: PipelineConfig = Field(default_factory=PipelineConfig)
 
 
 AnyConfig = PipelineConfig | ProcessConfig | DemoConfig
-_ADAPTER: TypeAdapter[AnyConfig] = TypeAdapter(Annotated[AnyConfig, Field(discriminator="kind")])
 
 
 def load_config(path: Path) -> AnyConfig:
@@ -262,7 +269,8 @@ def load_config(path: Path) -> AnyConfig:
         msg = f"{path} holds no settings; start from a file in pipelines/"
         raise ConfigError(msg)
     values.setdefault("kind", "pipeline")
-    return _validated(lambda: _ADAPTER.validate_python(values), str(path))
+    adapter: TypeAdapter[AnyConfig] = TypeAdapter(Annotated[AnyConfig, Field(discriminator="kind")])
+    return _validated(lambda: adapter.validate_python(values), str(path))
 
 
 def make_config(model: type[ConfigT], values: dict[str, Any], source: str) -> ConfigT:
@@ -292,3 +300,19 @@ def _validated(build: Callable[[], T], source: str) -> T:
         ]
         msg = f"{source}:\n" + "\n".join(lines)
         raise ConfigError(msg) from error
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """List the settings in which two nested mappings differ, as `tile.mpp: 4.0 -> 2.0`.
+
+    >>> differences({"tile": {"mpp": 4.0, "overlap": 0}}, {"tile": {"mpp": 2.0, "overlap": 0}})
+    ['tile.mpp: 4.0 -> 2.0']
+    """
+    found: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key}: {before!r} -> {after!r}")
+    return found

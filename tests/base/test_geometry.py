@@ -1,0 +1,89 @@
+"""Levels, sizes and mpp."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsi_specdec.errors import ResolutionError
+from wsi_specdec.geometry import ReadPlan, Size, check_mpp, plan_reading
+
+
+def plan(mpp: float | None, mpp_level0: float | None = 0.25, overlap: int = 0) -> ReadPlan:
+    return plan_reading(
+        mpp_level0=mpp_level0,
+        level_downsamples=(1.0, 4.0, 16.0),
+        mpp=mpp,
+        tile_size_px=256,
+        overlap_px=overlap,
+        tolerance=0.02,
+    )
+
+
+def test_a_level_of_the_asked_mpp_is_read_as_it_is() -> None:
+    found = plan(1.0)
+    assert (found.level, found.read_size_px, found.tile_size_level0_px) == (1, 256, 1024)
+    assert found.mpp_effective == pytest.approx(1.0)
+
+
+def test_between_levels_the_next_finer_one_is_resampled() -> None:
+    found = plan(0.5)
+    assert (found.level, found.read_size_px, found.tile_size_level0_px) == (0, 512, 512)
+
+
+def test_without_mpp_level_0_is_taken_even_where_its_mpp_is_unknown() -> None:
+    found = plan(None, mpp_level0=None)
+    assert (found.level, found.tile_size_level0_px, found.mpp_effective) == (0, 256, None)
+
+
+def test_overlap_shortens_the_stride_in_level_0_pixels() -> None:
+    assert plan(1.0, overlap=64).stride_level0_px == 768
+
+
+def test_unknown_mpp_names_the_remedies() -> None:
+    with pytest.raises(ResolutionError, match=r"--slide-mpp.*column 'mpp'"):
+        plan(1.0, mpp_level0=None)
+
+
+def test_upsampling_is_refused_naming_the_finest_mpp() -> None:
+    with pytest.raises(ResolutionError, match=r"ask for mpp 0\.25 or more"):
+        plan(0.2)
+
+
+@given(
+    mpp0=st.floats(0.1, 2.0),
+    factor=st.floats(1.0, 60.0),
+    size=st.integers(16, 1024),
+)
+def test_what_is_read_covers_the_tile_at_its_mpp(mpp0: float, factor: float, size: int) -> None:
+    found = plan_reading(
+        mpp_level0=mpp0,
+        level_downsamples=(1.0, 2.0, 8.0, 32.0),
+        mpp=mpp0 * factor,
+        tile_size_px=size,
+        overlap_px=0,
+        tolerance=0.02,
+    )
+    assert found.read_size_px >= size
+    assert found.mpp_effective is not None
+    # Whole level-0 pixels, and a level within the tolerance taken unresampled.
+    slack = 0.021 + 1 / found.tile_size_level0_px
+    assert found.mpp_effective == pytest.approx(mpp0 * factor, rel=slack)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, 1000.0, math.nan, math.inf])
+def test_implausible_mpp_is_refused(bad: float) -> None:
+    with pytest.raises(ResolutionError, match="not plausible"):
+        check_mpp(bad, bad, "metadata")
+
+
+def test_pixels_that_are_not_square_are_refused() -> None:
+    assert check_mpp(0.25, 0.252, "metadata") == pytest.approx(0.251)
+    with pytest.raises(ResolutionError, match="not square"):
+        check_mpp(0.25, 0.5, "metadata")
+
+
+def test_a_scaled_size_covers_every_pixel() -> None:
+    assert Size(1001, 3).scaled(4) == Size(251, 1)
+    assert Size(10, 20).area == 200

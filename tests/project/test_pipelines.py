@@ -1,0 +1,34 @@
+"""Every shipped pipeline file fits the config models."""
+
+from pathlib import Path
+
+import pytest
+
+from wsi_specdec.config import dump_config, load_config
+from wsi_specdec.files import pipeline_file
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "pipelines").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_pipeline_loads_and_survives_a_round_trip(path: Path, tmp_path: Path) -> None:
+    config = load_config(path)
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(dump_config(config), encoding="utf-8")
+    assert load_config(copy) == config
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_pipeline_is_found_by_its_name(path: Path) -> None:
+    assert pipeline_file(path.stem) == path
+
+
+def test_the_promised_pipelines_are_there() -> None:
+    promised = {
+        "demo",
+        "tile_train_aggregate",
+        "process_folder",
+        "compare_stain_normalisation",
+    }
+    assert promised <= {path.stem for path in FILES}

@@ -1,0 +1,101 @@
+"""`tile`: slides to tile stores."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from wsi_specdec.cli.options import (
+    ConfigFile,
+    Json,
+    MinTissue,
+    Out,
+    Overwrite,
+    Quiet,
+    Reader,
+    SlideMpp,
+    Workers,
+    finish,
+    print_json,
+    resolve,
+    set_output,
+    shown,
+)
+from wsi_specdec.config import RunnerConfig, TileConfig
+
+
+def tile(
+    *,
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT", help="Slides, folders of slides, or one manifest (.csv)."),
+    ],
+    out: Out,
+    mpp: Annotated[
+        float | None,
+        typer.Option(help="µm per pixel of the tiles.", show_default="that of level 0"),
+    ] = None,
+    tile_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of a tile, in pixels.", show_default=shown(TileConfig, "tile_size")
+        ),
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels that neighbours share.", show_default=shown(TileConfig, "overlap")
+        ),
+    ] = None,
+    min_tissue: MinTissue = None,
+    slide_mpp: SlideMpp = None,
+    codec: Annotated[
+        Literal["jpeg", "lossless"] | None,
+        typer.Option(help="How pixels are stored.", show_default=shown(TileConfig, "codec")),
+    ] = None,
+    jpeg_quality: Annotated[
+        int | None,
+        typer.Option(help="1 to 100.", show_default=shown(TileConfig, "jpeg_quality")),
+    ] = None,
+    reader: Reader = None,
+    config: ConfigFile = None,
+    workers: Workers = None,
+    full_hash: Annotated[
+        bool, typer.Option("--full-hash", help="Identify slides by every byte of theirs.")
+    ] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Cut the tissue of slides into tiles, one Zarr store a slide.
+
+    Writes OUT/tiles/<slide_id>.zarr, previews of the tissue masks, and OUT/ledger.csv with what
+    became of each slide. The same command again does only what is missing.
+
+    Example: wsi-specdec tile slides/ --out run --mpp 0.5 --tile-size 256
+    """
+    from wsi_specdec.pipeline import read_slides
+    from wsi_specdec.tiling import tile_slides
+
+    set_output(quiet=quiet, as_json=json)
+    settings = resolve(
+        TileConfig,
+        "tile",
+        config,
+        {
+            "mpp": mpp,
+            "tile_size": tile_size,
+            "overlap": overlap,
+            "min_tissue": min_tissue,
+            "slide_mpp": slide_mpp,
+            "codec": codec,
+            "jpeg_quality": jpeg_quality,
+            "reader": reader,
+            "full_hash": full_hash or None,
+        },
+    )
+    runner = resolve(RunnerConfig, "runner", config, {"workers": workers})
+    summary = tile_slides(read_slides(inputs), out, settings, runner, overwrite=overwrite)
+    if json:
+        print_json({"out": out, "states": summary.states, "failures": summary.failures})
+    finish(summary)

@@ -1,0 +1,100 @@
+"""`train`: tile stores to a model."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from wsi_specdec.cli.options import (
+    ConfigFile,
+    Device,
+    Manifest,
+    Out,
+    Quiet,
+    Seed,
+    Tiles,
+    resolve,
+    set_output,
+    shown,
+)
+from wsi_specdec.config import StainConfig, TrainConfig
+
+
+def train(
+    *,
+    tiles: Tiles,
+    manifest: Manifest,
+    out: Out,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Any timm classifier.", show_default=shown(TrainConfig, "model")),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(show_default=shown(TrainConfig, "epochs"))] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(show_default=shown(TrainConfig, "batch_size"))
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate.", show_default=shown(TrainConfig, "lr")),
+    ] = None,
+    spectral_decoupling: Annotated[
+        float | None,
+        typer.Option(
+            help="λ of the L2 penalty on the logits; 0 trains without it.",
+            show_default=shown(TrainConfig, "sd_coef"),
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(show_default=shown(TrainConfig, "weight_decay"))
+    ] = None,
+    stain: Annotated[
+        Literal["none", "macenko"] | None,
+        typer.Option(help="Stain normalisation.", show_default=shown(StainConfig, "method")),
+    ] = None,
+    labels: Annotated[
+        Literal["auto", "tile", "slide"] | None,
+        typer.Option(
+            help="Truth of a tile: its own, or its slide's.",
+            show_default=shown(TrainConfig, "labels"),
+        ),
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Weights to start from (.safetensors).", show_default=False)
+    ] = None,
+    device: Device = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Start from timm's published weights.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a tile classifier with spectral decoupling; the same command again resumes.
+
+    The manifest's column 'split' says which slides train and which validate. Writes weights,
+    model.json, curves and a model card to OUT.
+
+    Example: wsi-specdec train --tiles run --manifest slides.csv --out run/model
+    --spectral-decoupling 0.05 --weight-decay 0
+    """
+    from wsi_specdec.pipeline import train_model
+
+    set_output(quiet=quiet)
+    flags = {
+        "model": model,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "sd_coef": spectral_decoupling,
+        "weight_decay": weight_decay,
+        "labels": labels,
+        "init": init,
+        "device": device,
+        "seed": seed,
+        "pretrained": pretrained or None,
+    }
+    settings = resolve(TrainConfig, "train", config, flags)
+    if stain is not None:
+        changed = settings.stain.model_copy(update={"method": stain})
+        settings = settings.model_copy(update={"stain": changed})
+    train_model(tiles, manifest, out, settings)

@@ -1,0 +1,185 @@
+"""Metrics of one set of units, from scikit-learn where it has them.
+
+Labels are 0 or 1, calls are 0 or 1, scores are any finite numbers, probabilities lie in [0, 1].
+A metric that is not defined is None with a reason, never NaN and never a warning.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn import metrics as sk
+
+from wsi_specdec.metrics.measure import Point
+
+ECE_BINS = 15
+Labels = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+def auroc(labels: ArrayLike, scores: ArrayLike) -> Point:
+    """Area under the ROC curve: P(score of a positive > score of a negative), ties count half.
+
+    Parameters
+    ----------
+    labels, scores
+        Shape (n,).
+    """
+    return _of_both_classes(labels, scores, sk.roc_auc_score)
+
+
+def average_precision(labels: ArrayLike, scores: ArrayLike) -> Point:
+    """Average precision: sum over thresholds of (R_k - R_{k-1}) P_k, not interpolated.
+
+    Undefined where there is one class only, although scikit-learn then gives 0 or 1.
+
+    Parameters
+    ----------
+    labels, scores
+        Shape (n,).
+    """
+    return _of_both_classes(labels, scores, sk.average_precision_score)
+
+
+def sensitivity(labels: ArrayLike, calls: ArrayLike) -> Point:
+    """Share of the positives that are called positive; labels and calls of shape (n,)."""
+    truth, called = _checked(labels, calls)
+    return _share(called[truth == 1] == 1, "no unit is positive")
+
+
+def specificity(labels: ArrayLike, calls: ArrayLike) -> Point:
+    """Share of the negatives that are called negative; labels and calls of shape (n,)."""
+    truth, called = _checked(labels, calls)
+    return _share(called[truth == 0] == 0, "no unit is negative")
+
+
+def accuracy(labels: ArrayLike, calls: ArrayLike) -> Point:
+    """Share of the units called rightly; labels and calls of shape (n,)."""
+    truth, called = _checked(labels, calls)
+    return _share(called == truth, "there are no units")
+
+
+def balanced_accuracy(labels: ArrayLike, calls: ArrayLike) -> Point:
+    """Mean of sensitivity and specificity; labels and calls of shape (n,)."""
+    return _of_both_classes(labels, calls, sk.balanced_accuracy_score)
+
+
+def f1(labels: ArrayLike, calls: ArrayLike) -> Point:
+    """F1 = 2 TP / (2 TP + FP + FN); labels and calls of shape (n,).
+
+    Undefined where no unit is positive: there is nothing to find.
+    """
+    truth, called = _checked(labels, calls)
+    if not truth.any():
+        return Point(None, truth.size, _missing_class(truth))
+    return Point(float(sk.f1_score(truth, called, zero_division=0.0)), truth.size)
+
+
+def brier(labels: ArrayLike, probabilities: ArrayLike) -> Point:
+    """Brier score: mean squared distance of probability from label, both of shape (n,)."""
+    truth, scores = _checked(labels, probabilities)
+    _check_probabilities(scores)
+    if truth.size == 0:
+        return Point(None, 0, "there are no units")
+    return Point(float(np.mean((scores - truth) ** 2)), truth.size)
+
+
+def ece(labels: ArrayLike, probabilities: ArrayLike) -> Point:
+    """Calibration error, expected over 15 bins of equal width (Guo et al. 2017, eq. 3).
+
+    ECE = sum_b n_b / n |mean label in b - mean probability in b|, with the probability of the
+    positive class, so that both ends of the scale are checked.
+
+    Parameters
+    ----------
+    labels, probabilities
+        Shape (n,).
+    """
+    truth, scores = _checked(labels, probabilities)
+    _check_probabilities(scores)
+    if truth.size == 0:
+        return Point(None, 0, "there are no units")
+    gaps = np.bincount(calibration_bins(scores), weights=truth - scores, minlength=ECE_BINS)
+    return Point(float(np.abs(gaps).sum() / truth.size), truth.size)
+
+
+def calibration_bins(probabilities: Values) -> NDArray[np.int64]:
+    """Return the ECE bin of each probability; bins are closed below, the last one also above."""
+    return np.minimum((probabilities * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is known about a metric beside its value.
+
+    Attributes
+    ----------
+    point
+        The function of labels and `needs`.
+    needs
+        `scores` (any order-preserving score), `probabilities`, or `calls`.
+    higher_is_better
+        False for errors.
+    """
+
+    point: Callable[[ArrayLike, ArrayLike], Point]
+    needs: Literal["scores", "probabilities", "calls"]
+    higher_is_better: bool = True
+
+
+METRICS: Mapping[str, Metric] = {
+    "auroc": Metric(auroc, "scores"),
+    "average_precision": Metric(average_precision, "scores"),
+    "sensitivity": Metric(sensitivity, "calls"),
+    "specificity": Metric(specificity, "calls"),
+    "balanced_accuracy": Metric(balanced_accuracy, "calls"),
+    "accuracy": Metric(accuracy, "calls"),
+    "f1": Metric(f1, "calls"),
+    "brier": Metric(brier, "probabilities", higher_is_better=False),
+    "ece": Metric(ece, "probabilities", higher_is_better=False),
+}
+
+
+def _checked(labels: ArrayLike, values: ArrayLike) -> tuple[Labels, Values]:
+    truth = np.asarray(labels)
+    numbers = np.asarray(values, dtype=np.float64)
+    if truth.ndim != 1 or truth.shape != numbers.shape:
+        msg = f"labels {truth.shape} and values {numbers.shape} must be (n,) both"
+        raise ValueError(msg)
+    if not np.isin(truth, (0, 1)).all():
+        msg = f"labels must be 0 or 1, got {np.unique(truth)[:5].tolist()}"
+        raise ValueError(msg)
+    if not np.isfinite(numbers).all():
+        msg = f"{int((~np.isfinite(numbers)).sum())} of {numbers.size} values are not finite"
+        raise ValueError(msg)
+    return truth.astype(np.int64), numbers
+
+
+def _check_probabilities(values: Values) -> None:
+    if values.size and not (values.min() >= 0 and values.max() <= 1):
+        msg = f"probabilities must lie in [0, 1], got {values.min()} to {values.max()}"
+        raise ValueError(msg)
+
+
+def _missing_class(truth: Labels) -> str | None:
+    if truth.size == 0:
+        return "there are no units"
+    if truth.all():
+        return f"all {truth.size} units are positive"
+    if not truth.any():
+        return f"all {truth.size} units are negative"
+    return None
+
+
+def _of_both_classes(
+    labels: ArrayLike, values: ArrayLike, function: Callable[[Labels, Values], Any]
+) -> Point:
+    truth, numbers = _checked(labels, values)
+    reason = _missing_class(truth)
+    return Point(None if reason else float(function(truth, numbers)), truth.size, reason)
+
+
+def _share(right: NDArray[np.bool_], reason: str) -> Point:
+    return Point(float(right.mean()), right.size) if right.size else Point(None, 0, reason)

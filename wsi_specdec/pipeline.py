@@ -1,0 +1,376 @@
+"""Run the stages of a config in order, skipping what is already done."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from wsi_specdec.aggregation import (
+    fit_aggregator,
+    load_aggregator,
+    make_calls,
+    save_aggregator,
+)
+from wsi_specdec.cohort import (
+    Slide,
+    assign_splits,
+    cohort_slides,
+    evaluated_cohorts,
+    read_manifest,
+    slides_from_paths,
+    write_manifest,
+)
+from wsi_specdec.config import (
+    AggregateConfig,
+    AnyConfig,
+    DemoConfig,
+    PipelineConfig,
+    ProcessConfig,
+    ScoreConfig,
+    TileConfig,
+    TrainConfig,
+    differences,
+    dump_config,
+    load_config,
+)
+from wsi_specdec.demo import compose_cohort
+from wsi_specdec.errors import ConfigError, ManifestError, SettingsMismatchError
+from wsi_specdec.evaluation import SeedRun, evaluate, write_results
+from wsi_specdec.files import atomic_path, sha256_of_file, write_json, write_text
+from wsi_specdec.keys import (
+    AGGREGATOR_DIR,
+    AGGREGATOR_FILE,
+    CALLS_FILE,
+    CONFIG_FILE,
+    LEDGER_FILE,
+    MANIFEST_FILE,
+    PROVENANCE_FILE,
+    RESULTS_FILE,
+    SCORES_DIR,
+    STAIN_DIR,
+    TILES_DIR,
+    TRAIN,
+    VALIDATION,
+    WEIGHTS_FILE,
+)
+from wsi_specdec.models import load_spec
+from wsi_specdec.progress import console
+from wsi_specdec.provenance import provenance
+from wsi_specdec.report import write_report
+from wsi_specdec.runner import read_ledger
+from wsi_specdec.scoring import score_stores
+from wsi_specdec.stain import fit_stores
+from wsi_specdec.store import Call, TileStore, find_stores, open_store, store_path, write_calls
+from wsi_specdec.studies import ArmRun, Cohort, run_arm
+from wsi_specdec.tiling import LedgerSummary, tile_slides
+from wsi_specdec.training import train
+
+# Settings that may change between two runs into one folder: they add to it, or cost little to redo.
+_FREE_SETTINGS = {"runner", "report", "evaluate", "score", "aggregate", "arms", "seeds", "out"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished run.
+
+    Attributes
+    ----------
+    out
+        Its directory.
+    tiling
+        What became of each slide.
+    report
+        The report's path.
+    results
+        The content of `results.json`; None where no truth is known.
+    calls
+        Slide calls; empty for a comparison, whose calls lie beside each arm.
+    """
+
+    out: Path
+    tiling: LedgerSummary
+    report: Path
+    results: dict[str, Any] | None = None
+    calls: Sequence[Call] = ()
+
+
+def run(config: AnyConfig, *, overwrite: bool = False) -> Finished:
+    """Run any pipeline file's config."""
+    if isinstance(config, DemoConfig):
+        return run_demo(config, overwrite=overwrite)
+    if isinstance(config, ProcessConfig):
+        return run_process(config, overwrite=overwrite)
+    return run_pipeline(config, overwrite=overwrite)
+
+
+def run_demo(config: DemoConfig, *, overwrite: bool = False) -> Finished:
+    """Compose the built-in cohort and run its pipeline on it."""
+    out = _required(config.pipeline.out, "out")
+    compose_cohort(out, config.cohort)
+    inner = config.pipeline.model_copy(update={"manifest": out / MANIFEST_FILE})
+    return run_pipeline(inner, overwrite=overwrite)
+
+
+def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished:
+    """Take labelled slides to results: tile, then every arm and seed, then evaluate and report.
+
+    Raises
+    ------
+    SettingsMismatchError
+        If the run directory was made with other settings; the message lists them.
+    ManifestError
+        If a split that the run needs has no slides, or labels are missing.
+    """
+    out = _required(config.out, "out")
+    manifest = _required(config.manifest, "manifest")
+    slides = _with_splits(read_manifest(manifest), config)
+    _claim(out, config, overwrite=overwrite)
+    if manifest.resolve() != (out / MANIFEST_FILE).resolve():
+        write_manifest(slides, out / MANIFEST_FILE)
+    made_with = provenance({manifest.name: sha256_of_file(manifest)}, seed=config.seeds[0])
+    write_json(out / PROVENANCE_FILE, made_with)
+
+    tiling = tile_slides(slides, out, config.tile, config.runner, overwrite=overwrite)
+    cohort = Cohort(slides, _stores(slides, out), tiling.states, out / STAIN_DIR)
+    _fit_stains(config, cohort)
+    runs = {arm.name: [ArmRun.within(out, arm, s) for s in config.seeds] for arm in config.arms}
+    for name, of_arm in runs.items():
+        for arm_run in of_arm:
+            console().rule(f"{name}, seed {arm_run.seed}", style="dim")
+            run_arm(arm_run, cohort, config)
+    results = evaluate(
+        {name: [SeedRun(r.seed, r.calls, r.scores) for r in rs] for name, rs in runs.items()},
+        slides=slides,
+        stores=cohort.stores,
+        config=config.evaluate,
+        provenance=made_with,
+        settings={arm.name: _arm_settings(arm.apply(config.train, 0)) for arm in config.arms},
+        cost={name: _mean_cost(of_arm) for name, of_arm in runs.items()},
+    )
+    write_results(out / RESULTS_FILE, results)
+    _write_all_calls(runs, out / CALLS_FILE)
+    return Finished(out, tiling, write_report(out, config.report), results)
+
+
+def run_process(config: ProcessConfig, *, overwrite: bool = False) -> Finished:
+    """Take a folder of unseen slides to calls with a trained model.
+
+    Raises
+    ------
+    ModelError
+        If the model's folder is incomplete.
+    ConfigError
+        If there is no aggregator beside the model and none is given.
+    """
+    out = _required(config.out, "out")
+    source = _required(config.slides, "slides")
+    model = _required(config.model, "model")
+    aggregator = load_aggregator(_aggregator_folder(config.aggregator, model))
+    spec = load_spec(model)
+    slides = read_slides([source])
+    _claim(out, config, overwrite=overwrite)
+    tile = TileConfig(
+        mpp=spec.mpp,
+        tile_size=spec.tile_size,
+        slide_mpp=config.slide_mpp,
+        min_tissue=config.min_tissue,
+        reader=config.reader,
+        tissue=config.tissue,
+    )
+    write_manifest(slides, out / MANIFEST_FILE)
+    inputs = {WEIGHTS_FILE: sha256_of_file(model / WEIGHTS_FILE)}
+    write_json(out / PROVENANCE_FILE, provenance(inputs))
+    tiling = tile_slides(slides, out, tile, config.runner, overwrite=overwrite)
+    stores = _stores(slides, out)
+    score_stores(stores, model, out / SCORES_DIR, config.score, out / STAIN_DIR)
+    calls = make_calls(out / SCORES_DIR, slides, aggregator, tiling.states)
+    write_calls(out / CALLS_FILE, calls)
+    return Finished(out, tiling, write_report(out, config.report), calls=calls)
+
+
+def read_slides(sources: Sequence[Path]) -> list[Slide]:
+    """Read slides from one manifest, or from slide files and folders of them."""
+    if len(sources) == 1 and sources[0].suffix.lower() == ".csv":
+        return read_manifest(sources[0])
+    return slides_from_paths(sources)
+
+
+def _required(path: Path | None, name: str) -> Path:
+    if path is None:
+        msg = f"the setting '{name}' is missing: give it in the config or as a flag"
+        raise ConfigError(msg)
+    return path
+
+
+def _with_splits(slides: Sequence[Slide], config: PipelineConfig) -> list[Slide]:
+    """Fill in splits where no slide has one, and check that the needed ones are there."""
+    if not any(slide.split for slide in slides):
+        slides = assign_splits(slides, config.splits, seed=config.seeds[0])
+    for needed in (TRAIN, VALIDATION):
+        if not any(slide.split == needed for slide in slides):
+            msg = f"no slide of the manifest is in the split {needed!r}; set the column 'split'"
+            raise ManifestError(msg)
+    if not evaluated_cohorts(slides):
+        msg = "no slide of the manifest is in a test split ('internal', 'external', …)"
+        raise ManifestError(msg)
+    unlabelled = [s.slide_id for s in slides if s.split not in (None, TRAIN) and s.label is None]
+    if unlabelled:
+        msg = f"slides to be evaluated have no label: {', '.join(unlabelled[:10])}"
+        raise ManifestError(msg)
+    return list(slides)
+
+
+def _claim(out: Path, config: PipelineConfig | ProcessConfig, *, overwrite: bool) -> None:
+    """Write the resolved config into `out`, refusing a folder of other settings."""
+    path = out / CONFIG_FILE
+    text = dump_config(config)
+    if path.is_file() and not overwrite:
+        before = _binding(yaml.safe_load(path.read_text(encoding="utf-8")))
+        differing = differences(before, _binding(yaml.safe_load(text)))
+        if differing:
+            msg = (
+                f"{out} was made with other settings: {'; '.join(differing)}. "
+                "Choose another --out, or --overwrite to redo it"
+            )
+            raise SettingsMismatchError(msg)
+    write_text(path, text)
+
+
+def _binding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in _FREE_SETTINGS}
+
+
+def _stores(slides: Sequence[Slide], out: Path) -> dict[str, TileStore]:
+    paths = {slide.slide_id: store_path(out, slide.slide_id) for slide in slides}
+    return {slide_id: open_store(path) for slide_id, path in paths.items() if path.is_dir()}
+
+
+def _fit_stains(config: PipelineConfig, cohort: Cohort) -> None:
+    """Fit the profiles once, before the arms that share them."""
+    settings = {arm.apply(config.train, 0).stain for arm in config.arms}
+    for stain in sorted(settings, key=lambda s: s.method):
+        if stain.method != "none":
+            fit_stores(list(cohort.stores.values()), cohort.stain_dir, stain)
+
+
+def _arm_settings(config: TrainConfig) -> dict[str, Any]:
+    settings: dict[str, Any] = config.model_dump(mode="json", exclude={"seed"})
+    return settings
+
+
+def _mean_cost(runs: Sequence[ArmRun]) -> dict[str, float]:
+    stages = {stage for run_ in runs for stage in run_.seconds()}
+    return {
+        f"{stage}_seconds": sum(r.seconds().get(stage, 0.0) for r in runs) / len(runs)
+        for stage in sorted(stages)
+    }
+
+
+def _write_all_calls(runs: Mapping[str, Sequence[ArmRun]], path: Path) -> None:
+    """Put the calls of every arm and seed into one table."""
+    tables = [
+        pd.read_csv(r.calls, dtype={"slide_id": str, "patient_id": str}).assign(
+            arm=name, seed=r.seed
+        )
+        for name, of_arm in runs.items()
+        for r in of_arm
+    ]
+    table = pd.concat(tables)
+    table = table[["arm", "seed", *table.columns.drop(["arm", "seed"])]]
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _aggregator_folder(given: Path | None, model: Path) -> Path:
+    folder = given or model.resolve().parent / AGGREGATOR_DIR
+    if not (folder / AGGREGATOR_FILE).is_file():
+        msg = (
+            f"no {AGGREGATOR_FILE} in {folder}: make one with `wsi-specdec aggregate --fit-on`, "
+            "or name its folder with --aggregator"
+        )
+        raise ConfigError(msg)
+    return folder
+
+
+def train_model(tiles: Path, manifest: Path, out: Path, config: TrainConfig) -> Path:
+    """Train on the stores of a run directory, as `wsi-specdec train` does.
+
+    Raises
+    ------
+    ManifestError
+        If the manifest labels a slide that was never tiled.
+    """
+    slides = read_manifest(manifest)
+    stores = _open_stores(tiles)
+    _refuse_unknown(slides, stores, tiles, manifest)
+    return train(stores, slides, out, config, _beside(tiles) / STAIN_DIR)
+
+
+def score_folder(tiles: Path, model: Path, out: Path, config: ScoreConfig) -> None:
+    """Score every store of a run directory, as `wsi-specdec score` does."""
+    score_stores(_open_stores(tiles), model, out, config, _beside(tiles) / STAIN_DIR)
+
+
+def aggregate_scores(
+    scores: Path,
+    manifest: Path,
+    out: Path,
+    config: AggregateConfig,
+    *,
+    aggregator: Path | None = None,
+    ledger: Path | None = None,
+) -> list[Call]:
+    """Call every scored slide, with a threshold chosen now or one given.
+
+    Parameters
+    ----------
+    aggregator
+        Folder of an aggregator to apply unchanged; None fits one on `config.fit_on`.
+    ledger
+        `ledger.csv` that explains slides without scores.
+    """
+    slides = read_manifest(manifest)
+    if aggregator is None:
+        fitted = fit_aggregator(scores, cohort_slides(slides, config.fit_on), config)
+        save_aggregator(out / AGGREGATOR_DIR, fitted)
+    else:
+        fitted = load_aggregator(aggregator)
+    states = {row.slide_id: row.state for row in read_ledger(ledger)} if ledger else {}
+    calls = make_calls(scores, slides, fitted, states)
+    write_calls(out / CALLS_FILE, calls)
+    return calls
+
+
+def rebuild_report(folder: Path) -> Path:
+    """Write a run's report anew, with the report settings of its config."""
+    config = load_config(folder / CONFIG_FILE)
+    whole = config.pipeline if isinstance(config, DemoConfig) else config
+    return write_report(folder, whole.report)
+
+
+def _open_stores(tiles: Path) -> dict[str, TileStore]:
+    return {slide_id: open_store(path) for slide_id, path in find_stores(tiles).items()}
+
+
+def _beside(tiles: Path) -> Path:
+    """Return the run directory, given it or its folder of stores."""
+    return tiles.parent if tiles.name == TILES_DIR else tiles
+
+
+def _refuse_unknown(
+    slides: Sequence[Slide], stores: Mapping[str, TileStore], tiles: Path, manifest: Path
+) -> None:
+    path = _beside(tiles) / LEDGER_FILE
+    explained = {row.slide_id for row in read_ledger(path)} if path.is_file() else set()
+    unknown = [
+        s.slide_id for s in slides if s.slide_id not in stores and s.slide_id not in explained
+    ]
+    if unknown:
+        msg = (
+            f"{manifest} has slides that are not in {tiles}: {', '.join(unknown[:10])}; "
+            "tile them, or take them out of the manifest"
+        )
+        raise ManifestError(msg)

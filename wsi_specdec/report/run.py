@@ -1,0 +1,191 @@
+"""A run directory as the report sees it: what is there, checked once, errors naming the file."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_specdec.cohort import Slide, read_manifest
+from wsi_specdec.errors import WsiSpecdecError
+from wsi_specdec.files import read_json
+from wsi_specdec.geometry import Size
+from wsi_specdec.keys import (
+    ARMS_DIR,
+    CALLS_FILE,
+    CONFIG_FILE,
+    HEATMAPS_DIR,
+    LEDGER_FILE,
+    MANIFEST_FILE,
+    PREVIEWS_DIR,
+    PROB_PREFIX,
+    PROVENANCE_FILE,
+    RESULTS_FILE,
+    SCORES_DIR,
+    STORE_SUFFIX,
+    TILES_DIR,
+    X,
+    Y,
+)
+from wsi_specdec.report.images import RunDirectoryError, read_rgb
+from wsi_specdec.runner import Outcome, read_ledger
+from wsi_specdec.store import open_store
+from wsi_specdec.store.calls import Call, read_calls
+from wsi_specdec.store.scores import read_scores
+
+T = TypeVar("T")
+_RESULT_KEYS: Final = ("cohorts", "arms", "differences")
+_ARM_KEYS: Final = ("settings", "seeds", "cohorts")
+_DIFFERENCE_KEYS: Final = ("arm", "baseline", "cohort", "unit", "metric", "delta", "p", "test")
+
+
+@dataclass(frozen=True)
+class SeedFolder:
+    """Calls, tile scores and heatmaps of one arm and seed, or of a `process` run."""
+
+    path: Path
+    seed: int | None
+
+    @cached_property
+    def calls(self) -> dict[str, Call]:
+        """Calls by slide."""
+        path = _existing(self.path / CALLS_FILE)
+        return {call.slide_id: call for call in _reading(path, read_calls)}
+
+    def heatmap(self, slide_id: str) -> Path:
+        """Where the slide's heatmap lies."""
+        return self.path / HEATMAPS_DIR / f"{slide_id}.png"
+
+    def tile_scores(self, slide_id: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Coordinates (N, 2) in level-0 pixels and scores (N,) of the slide's tiles."""
+        path = _existing(self.path / SCORES_DIR / f"{slide_id}.parquet")
+        table = _reading(path, read_scores)
+        names = [name for name in table.columns if name.startswith(PROB_PREFIX)]
+        if not names:
+            msg = f"{path} has no column '{PROB_PREFIX}…'; score the slides again"
+            raise RunDirectoryError(msg)
+        coords = table[[X, Y]].to_numpy(dtype=np.int64)
+        # With more than two classes the first is the normal one, and its complement is shown.
+        scores = table[names[0]].to_numpy(dtype=np.float64)
+        return coords, scores if len(names) == 1 else 1 - scores
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory.
+
+    Attributes
+    ----------
+    arms
+        Seeds of each arm, lowest seed first; of a `process` run, one arm without a name.
+    results
+        Content of `results.json`; None for a `process` run.
+    """
+
+    path: Path
+    slides: Mapping[str, Slide]
+    ledger: Mapping[str, Outcome]
+    provenance: Mapping[str, Any]
+    config: str
+    arms: Mapping[str, tuple[SeedFolder, ...]]
+    results: Mapping[str, Any] | None
+
+    def thumbnail(self, slide_id: str) -> NDArray[np.uint8]:
+        """Picture of the whole slide, (h, w, 3)."""
+        return read_rgb(self.path / PREVIEWS_DIR / f"{slide_id}.thumbnail.jpg")
+
+    def tissue_path(self, slide_id: str) -> Path:
+        """Where the slide's tissue mask lies."""
+        return self.path / PREVIEWS_DIR / f"{slide_id}.tissue.png"
+
+    def geometry(self, slide_id: str) -> tuple[Size, int]:
+        """Size of the slide's finest level and side of a tile in its pixels."""
+        store = open_store(self.path / TILES_DIR / f"{slide_id}{STORE_SUFFIX}")
+        level0 = Size(
+            int(store.attributes["level0_width"]), int(store.attributes["level0_height"])
+        )
+        return level0, store.tile_size_level0
+
+
+def read_run(path: Path) -> Run:
+    """Open the directory of a finished run.
+
+    Raises
+    ------
+    RunDirectoryError
+        If a file is missing or does not hold what it should; the message names it.
+    """
+    results = _read_results(path)
+    slides = _reading(_existing(path / MANIFEST_FILE), read_manifest)
+    outcomes = _reading(_existing(path / LEDGER_FILE), read_ledger)
+    return Run(
+        path=path,
+        slides={slide.slide_id: slide for slide in slides},
+        ledger={outcome.slide_id: outcome for outcome in outcomes},
+        provenance=_reading(_existing(path / PROVENANCE_FILE), read_json),
+        config=_existing(path / CONFIG_FILE).read_text(encoding="utf-8"),
+        arms=_arms(path, results),
+        results=results,
+    )
+
+
+def _read_results(path: Path) -> Mapping[str, Any] | None:
+    file = path / RESULTS_FILE
+    if not file.exists():
+        if (path / CALLS_FILE).exists() and not (path / ARMS_DIR).exists():
+            return None
+        msg = (
+            f"{path} is not a finished run: it holds neither {RESULTS_FILE} nor the "
+            f"{CALLS_FILE} of `process`; run its command again to finish it"
+        )
+        raise RunDirectoryError(msg)
+    results = _reading(file, read_json)
+    _check_keys(results, _RESULT_KEYS, file)
+    for name, arm in results["arms"].items():
+        _check_keys(arm, _ARM_KEYS, file, f" in arm {name!r}")
+    for difference in results["differences"]:
+        _check_keys(difference, _DIFFERENCE_KEYS, file, " in a difference")
+    return dict(results)
+
+
+def _check_keys(value: object, names: tuple[str, ...], file: Path, where: str = "") -> None:
+    lacks = [name for name in names if not isinstance(value, Mapping) or name not in value]
+    if lacks:
+        msg = f"{file} lacks {', '.join(map(repr, lacks))}{where}; evaluate the run again"
+        raise RunDirectoryError(msg)
+
+
+def _arms(
+    path: Path, results: Mapping[str, Any] | None
+) -> dict[str, tuple[SeedFolder, ...]]:
+    if results is None:
+        return {"": (SeedFolder(path, None),)}
+    return {
+        name: tuple(
+            SeedFolder(_existing(path / ARMS_DIR / name / f"seed-{seed}"), seed)
+            for seed in sorted(arm["seeds"])
+        )
+        for name, arm in results["arms"].items()
+    }
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        msg = f"the report needs {path}, which is missing; run the stage that writes it"
+        raise RunDirectoryError(msg)
+    return path
+
+
+def _reading(path: Path, read: Callable[[Path], T]) -> T:
+    try:
+        return read(path)
+    except WsiSpecdecError:
+        raise
+    except (OSError, ValueError, KeyError, csv.Error, json.JSONDecodeError) as error:
+        msg = f"cannot read {path}: {error}; run the stage that writes it again"
+        raise RunDirectoryError(msg) from error

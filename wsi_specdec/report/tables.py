@@ -1,0 +1,154 @@
+"""What the tables show: which metrics, in which order, and how a number is written."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from wsi_specdec.keys import EXTERNAL, INTERNAL, TRAIN, VALIDATION
+
+MISSING: Final = "–"
+_MINUS: Final = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of `results.json` and what people call it."""
+
+    unit: str
+    name: str
+    title: str
+
+
+HEADLINE: Final = (
+    Metric("patch", "auroc", "Patch AUROC"),
+    Metric("slide", "auroc", "Slide AUROC"),
+    Metric("slide", "sensitivity", "Sensitivity"),
+    Metric("slide", "specificity", "Specificity"),
+    Metric("slide", "balanced_accuracy", "Balanced accuracy"),
+)
+_ACRONYMS: Final = {"auroc": "AUROC", "auprc": "AUPRC", "ece": "ECE", "mcc": "MCC", "f1": "F1"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value with its interval, as text.
+
+    `reason` says why a value is missing, or what is particular about its interval.
+    """
+
+    value: str
+    interval: str
+    reason: str
+
+
+def metric_of(
+    results: Mapping[str, Any], arm: str, cohort: str, metric: Metric
+) -> Mapping[str, Any]:
+    """Return `{value, ci_low, ci_high, reason, ...}`; a metric that is not there says so."""
+    at_cohort = results["arms"][arm].get("cohorts", {}).get(cohort)
+    if at_cohort is None:
+        return {"value": None, "reason": f"the arm was not evaluated on {cohort}"}
+    found = (at_cohort.get(metric.unit) or {}).get(metric.name)
+    if found is None:
+        return {"value": None, "reason": "not computed"}
+    return dict(found)
+
+
+def cell_of(values: Mapping[str, Any]) -> Cell:
+    """Write a metric's value with three digits, and its interval with two."""
+    value = values.get("value")
+    if value is None:
+        return Cell(MISSING, "", values.get("reason") or "not defined")
+    return Cell(f"{value:.3f}", interval(values.get("ci_low"), values.get("ci_high")), values.get("reason") or "")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Write an interval, such as `0.85–0.96`; a dash where it is not known.
+
+    >>> interval(0.851, 0.96)
+    '0.85–0.96'
+    """
+    if low is None or high is None:
+        return MISSING
+    return f"{low:.2f}–{high:.2f}"
+
+
+def signed(value: float | None) -> str:
+    """Write a difference with its sign.
+
+    >>> signed(0.0312), signed(0.0)
+    ('+0.031', '0.000')
+    """
+    if value is None:
+        return MISSING
+    text = f"{abs(value):.3f}"
+    if float(text) == 0:
+        return text
+    return f"{_MINUS if value < 0 else '+'}{text}"
+
+
+def signed_interval(low: float | None, high: float | None) -> str:
+    """Write the interval of a difference, such as `−0.02 to +0.09`."""
+    if low is None or high is None:
+        return MISSING
+    return f"{signed(low)} to {signed(high)}"
+
+
+def p_value(value: float | None) -> str:
+    """Write a p-value with two digits that count.
+
+    >>> p_value(0.0004), p_value(0.0312), p_value(0.42)
+    ('<0.001', '0.031', '0.42')
+    """
+    if value is None:
+        return MISSING
+    if value < 0.001:
+        return "<0.001"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def order_cohorts(names: Iterable[str]) -> list[str]:
+    """Sort cohorts: internal, the external ones, then those that chose something."""
+    rank = {INTERNAL: 0, VALIDATION: 2, TRAIN: 3}
+    return sorted(set(names), key=lambda name: (rank.get(name, 1), name != EXTERNAL, name))
+
+
+def title_of_metric(unit: str, name: str) -> str:
+    """Name a metric for a reader, such as `Slide AUROC`."""
+    for metric in HEADLINE:
+        if (metric.unit, metric.name) == (unit, name):
+            return metric.title
+    words = _ACRONYMS.get(name, name.replace("_", " "))
+    return f"{unit.capitalize()} {words}"
+
+
+def title_of_cohort(name: str) -> str:
+    """Name a cohort for a reader, such as `External (centre-3)`."""
+    if name.startswith(f"{EXTERNAL}-"):
+        return f"External ({name.removeprefix(EXTERNAL + '-')})"
+    return name.capitalize()
+
+
+def footnotes(cells: Iterable[tuple[str, str, Cell]]) -> list[str]:
+    """Say each reason once, with the metrics and arms it is about.
+
+    Parameters
+    ----------
+    cells
+        Arm, metric and cell.
+
+    Examples
+    --------
+    >>> gone = Cell("–", "", "no positive slide")
+    >>> footnotes([("wd", "Sensitivity", gone), ("sd", "Sensitivity", gone)])
+    ['Sensitivity (wd, sd): no positive slide']
+    """
+    where: dict[str, dict[str, list[str]]] = {}
+    for arm, metric, cell in cells:
+        if cell.reason:
+            where.setdefault(cell.reason, {}).setdefault(metric, []).append(arm)
+    return [
+        ", ".join(f"{metric} ({', '.join(arms)})" for metric, arms in metrics.items())
+        + f": {reason}"
+        for reason, metrics in where.items()
+    ]

@@ -1,0 +1,82 @@
+"""Results and calls as tables in the terminal, readable at 80 columns."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from wsi_specdec.report.tables import (
+    HEADLINE,
+    MISSING,
+    cell_of,
+    footnotes,
+    metric_of,
+    order_cohorts,
+    title_of_cohort,
+)
+from wsi_specdec.store.calls import Call
+
+_MAX_ROWS: Final = 40
+
+
+def print_results(results: Mapping[str, Any], console: Console) -> None:
+    """Print one table per cohort: a row per arm, each value above its interval.
+
+    Parameters
+    ----------
+    results
+        The content of `results.json`.
+    console
+        Where to print; a narrow one is fine from 80 columns up.
+    """
+    for cohort in order_cohorts(results["cohorts"]):
+        _print_cohort(results, cohort, console)
+
+
+def print_calls(calls: Sequence[Call], console: Console) -> None:
+    """Print the calls of a folder of slides, highest score first, and how many there are."""
+    ranked = sorted(calls, key=lambda c: (c.score is None, -(c.score or 0.0), c.slide_id))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Slide", overflow="fold")
+    for title in ("Score", "Threshold", "Tiles"):
+        table.add_column(title, justify="right")
+    table.add_column("Call")
+    for call in ranked[:_MAX_ROWS]:
+        table.add_row(
+            Text(call.slide_id),
+            MISSING if call.score is None else f"{call.score:.3f}",
+            MISSING if call.threshold is None else f"{call.threshold:.3f}",
+            str(call.n_tiles),
+            Text(call.call or f"none ({call.state})"),
+        )
+    console.print(table)
+    if len(ranked) > _MAX_ROWS:
+        console.print(f"… and {len(ranked) - _MAX_ROWS} more, in calls.csv", style="dim")
+    numbers = Counter(call.call or call.state for call in calls)
+    summary = ", ".join(f"{number} {name}" for name, number in sorted(numbers.items()))
+    console.print(Text(f"{len(calls)} slides: {summary}"), highlight=False)
+
+
+def _print_cohort(results: Mapping[str, Any], cohort: str, console: Console) -> None:
+    counts = results["cohorts"][cohort]
+    title = (
+        f"{title_of_cohort(cohort)}: {counts['slides']} slides of {counts['patients']} patients, "
+        f"{counts['positives']} positive"
+    )
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
+    table.add_column("Arm", overflow="fold")
+    for metric in HEADLINE:
+        table.add_column(metric.title, justify="right", max_width=11)
+    named = []
+    for arm in results["arms"]:
+        cells = [cell_of(metric_of(results, arm, cohort, metric)) for metric in HEADLINE]
+        shown = [Text.assemble(c.value, "\n", (c.interval, "dim")) for c in cells]
+        table.add_row(Text(arm), *shown)
+        named += [(arm, metric.title, c) for metric, c in zip(HEADLINE, cells, strict=True)]
+    console.print(table)
+    for note in footnotes(named):
+        console.print(Text(note), style="dim", highlight=False)

@@ -1,0 +1,243 @@
+"""What the report says in words and tables: a run, turned into text ready for the template."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from wsi_specdec.config import EvaluateConfig
+from wsi_specdec.report.run import Run
+from wsi_specdec.report.tables import (
+    HEADLINE,
+    MISSING,
+    Cell,
+    Metric,
+    cell_of,
+    footnotes,
+    metric_of,
+    order_cohorts,
+    p_value,
+    signed,
+    signed_interval,
+    title_of_cohort,
+    title_of_metric,
+)
+
+_NO_SPLIT: Final = "no split"
+_UNITS: Final = ("patch", "slide", "patient")
+
+
+@dataclass(frozen=True)
+class CohortRow:
+    """Numbers of one cohort, counted from the manifest and the ledger."""
+
+    title: str
+    slides: int
+    patients: int
+    positives: int
+    unlabelled: int
+    tiles: int
+    empty: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """One cohort's results: a row of cells per arm."""
+
+    title: str
+    size: str
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class DetailTable:
+    """Every metric of one cohort: a row per metric, a cell per arm."""
+
+    title: str
+    arms: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+
+
+@dataclass(frozen=True)
+class DifferenceRow:
+    """One arm against the baseline, as text."""
+
+    cohort: str
+    metric: str
+    arm: str
+    baseline: str
+    delta: str
+    interval: str
+    p: str
+    p_adjusted: str
+    test: str
+    headline: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A slide that gave no result, and why."""
+
+    slide_id: str
+    cohort: str
+    state: str
+    reason: str
+
+
+def confidence_of(run: Run) -> float:
+    """Confidence level of the intervals, from the run's config."""
+    values = yaml.safe_load(run.config) or {}
+    stage = (values.get("pipeline") or values).get("evaluate") or {}
+    return float(stage.get("confidence", EvaluateConfig().confidence))
+
+
+def cohort_rows(run: Run) -> list[CohortRow]:
+    """Count the slides of each split."""
+    groups: dict[str, list[str]] = {}
+    for slide in run.slides.values():
+        groups.setdefault(slide.split or _NO_SPLIT, []).append(slide.slide_id)
+    return [_cohort_row(run, name, groups[name]) for name in order_cohorts(groups)]
+
+
+def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
+    """Lay out the headline metrics, one table per cohort."""
+    return [_result_table(results, cohort) for cohort in order_cohorts(results["cohorts"])]
+
+
+def detail_tables(results: Mapping[str, Any]) -> list[DetailTable]:
+    """Lay out every metric there is, one table per cohort."""
+    arms = list(results["arms"])
+    tables = []
+    for cohort in order_cohorts(results["cohorts"]):
+        rows = [
+            (
+                title_of_metric(metric.unit, metric.name),
+                [cell_of(metric_of(results, arm, cohort, metric)) for arm in arms],
+            )
+            for metric in _metrics_there_are(results, cohort)
+        ]
+        tables.append(DetailTable(title_of_cohort(cohort), arms, rows))
+    return tables
+
+
+def difference_rows(results: Mapping[str, Any]) -> list[DifferenceRow]:
+    """Write each difference as text, headline metrics first within their cohort."""
+    rank = {(m.unit, m.name): place for place, m in enumerate(HEADLINE)}
+    cohorts = order_cohorts(d["cohort"] for d in results["differences"])
+    ordered = sorted(
+        results["differences"],
+        key=lambda d: (
+            cohorts.index(d["cohort"]),
+            rank.get((d["unit"], d["metric"]), len(rank)),
+            d["unit"],
+            d["metric"],
+        ),
+    )
+    return [
+        DifferenceRow(
+            cohort=title_of_cohort(d["cohort"]),
+            metric=title_of_metric(d["unit"], d["metric"]),
+            arm=d["arm"],
+            baseline=d["baseline"],
+            delta=signed(d["delta"]),
+            interval=signed_interval(d.get("ci_low"), d.get("ci_high")),
+            p=p_value(d["p"]),
+            p_adjusted=p_value(d.get("p_adjusted")),
+            test=d["test"] or MISSING,
+            headline=(d["unit"], d["metric"]) in rank,
+        )
+        for d in ordered
+    ]
+
+
+def arm_settings(results: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Names of the arms, and a row of text per setting in which they differ, seeds and costs."""
+    arms = results["arms"]
+    flat = {name: _flatten(arm["settings"]) for name, arm in arms.items()}
+    keys = dict.fromkeys(key for settings in flat.values() for key in settings)
+    differing = [k for k in keys if len({str(flat[n].get(k)) for n in arms}) > 1 or len(arms) == 1]
+    rows = [(key, [_plain(flat[name].get(key)) for name in arms]) for key in differing]
+    rows.append(("seeds", [", ".join(map(str, arm["seeds"])) for arm in arms.values()]))
+    costs = {name: _flatten(arm.get("cost") or {}) for name, arm in arms.items()}
+    for key in dict.fromkeys(key for cost in costs.values() for key in cost):
+        rows.append((key, [_plain(costs[name].get(key)) for name in arms]))
+    return list(arms), rows
+
+
+def failures(run: Run) -> list[Failure]:
+    """List the slides that were not done, with the ledger's reason."""
+    found = []
+    for slide_id, slide in run.slides.items():
+        outcome = run.ledger.get(slide_id)
+        cohort = title_of_cohort(slide.split) if slide.split else ""
+        if outcome is None:
+            found.append(Failure(slide_id, cohort, "missing", "the ledger does not name it"))
+        elif outcome.state != "done":
+            found.append(Failure(slide_id, cohort, outcome.state, outcome.reason))
+    return found
+
+
+def provenance_rows(run: Run) -> list[tuple[str, str]]:
+    """Flatten the provenance to names and text, versions and hashes included."""
+    return [(name, _plain(value)) for name, value in _flatten(run.provenance).items()]
+
+
+def _cohort_row(run: Run, name: str, members: Sequence[str]) -> CohortRow:
+    slides = [run.slides[slide_id] for slide_id in members]
+    outcomes = [run.ledger[slide_id] for slide_id in members if slide_id in run.ledger]
+    return CohortRow(
+        title=title_of_cohort(name),
+        slides=len(slides),
+        patients=len({slide.patient_id for slide in slides}),
+        positives=sum(slide.label == 1 for slide in slides),
+        unlabelled=sum(slide.label is None for slide in slides),
+        tiles=sum(outcome.tiles for outcome in outcomes),
+        empty=sum(outcome.state == "empty" for outcome in outcomes),
+        failed=sum(outcome.state in {"failed", "skipped"} for outcome in outcomes),
+    )
+
+
+def _result_table(results: Mapping[str, Any], cohort: str) -> ResultTable:
+    rows, named = [], []
+    for arm in results["arms"]:
+        cells = [cell_of(metric_of(results, arm, cohort, metric)) for metric in HEADLINE]
+        rows.append((arm, cells))
+        named += [(arm, metric.title, cell) for metric, cell in zip(HEADLINE, cells, strict=True)]
+    counts = results["cohorts"][cohort]
+    size = (
+        f"{counts['slides']} slides of {counts['patients']} patients, "
+        f"{counts['positives']} positive"
+    )
+    return ResultTable(title_of_cohort(cohort), size, rows, footnotes(named))
+
+
+def _metrics_there_are(results: Mapping[str, Any], cohort: str) -> list[Metric]:
+    found: dict[tuple[str, str], Metric] = {}
+    for unit in _UNITS:
+        for arm in results["arms"].values():
+            for name in arm.get("cohorts", {}).get(cohort, {}).get(unit) or {}:
+                found.setdefault((unit, name), Metric(unit, name, ""))
+    return list(found.values())
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _plain(value: object) -> str:
+    if value is None or value == []:
+        return MISSING
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,19 @@
+"""One function over many slides, each in a process of its own, with a ledger of what became of it.
+
+A slide that crashes, hangs or outgrows its memory costs itself alone.
+"""
+
+from wsi_specdec.runner.ledger import Ledger, LedgerSummary, Outcome, State, read_ledger
+from wsi_specdec.runner.pool import run_over_slides
+from wsi_specdec.runner.task import Task, TaskResult
+
+__all__ = [
+    "Ledger",
+    "LedgerSummary",
+    "Outcome",
+    "State",
+    "Task",
+    "TaskResult",
+    "read_ledger",
+    "run_over_slides",
+]

@@ -1,0 +1,67 @@
+"""Memory of this process: how much it holds, its peak, and a watch that ends it at a limit.
+
+Limits set on the process itself (RLIMIT_AS, RLIMIT_DATA) count what libraries merely reserve, and
+make them crash in their own ways; a watch on resident memory counts what is used.
+"""
+
+import contextlib
+import os
+import resource
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+# Told apart from any exit code that Python or a signal gives.
+EXIT_OUTGREW_MEMORY: Final = 117
+_EXIT_ORPHANED: Final = 118
+
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_WATCH_SECONDS = 0.1
+
+
+def resident_mb() -> float:
+    """Resident memory of this process now, MiB."""
+    return _status_mb("VmRSS:")
+
+
+def peak_mb() -> float:
+    """Highest resident memory since `reset_peak`, MiB; since the start where it cannot be reset."""
+    return _status_mb("VmHWM:")
+
+
+def reset_peak() -> None:
+    """Start the peak anew, where the system allows it."""
+    with contextlib.suppress(OSError):
+        _CLEAR_REFS.write_text("5", encoding="ascii")
+
+
+@contextlib.contextmanager
+def watched(limit_mb: float | None) -> Iterator[None]:
+    """End this process if it outgrows `limit_mb` in the block, or loses its parent."""
+    finished = threading.Event()
+    watch = threading.Thread(target=_watch, args=(limit_mb, os.getppid(), finished), daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        # Waited for, so that the process never ends between blocks, holding a lock of its pool.
+        watch.join()
+
+
+def _watch(limit_mb: float | None, parent: int, finished: threading.Event) -> None:
+    while not finished.wait(_WATCH_SECONDS):
+        if limit_mb is not None and resident_mb() > limit_mb:
+            os._exit(EXIT_OUTGREW_MEMORY)
+        if os.getppid() != parent:
+            os._exit(_EXIT_ORPHANED)
+
+
+def _status_mb(key: str) -> float:
+    try:
+        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return next((float(line.split()[1]) / 1024 for line in lines if line.startswith(key)), 0.0)

@@ -1,0 +1,115 @@
+"""Spreads slides over worker processes of this machine."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
+from typing import Any
+
+from wsi_specdec.config import RunnerConfig
+from wsi_specdec.progress import progress
+from wsi_specdec.runner.ledger import Ledger, LedgerSummary, Outcome
+from wsi_specdec.runner.task import PayloadT, Report, Task, TaskResult
+from wsi_specdec.runner.worker import Worker
+
+_POLL_SECONDS = 1.0
+
+
+def run_over_slides(
+    function: Callable[[PayloadT], TaskResult],
+    tasks: Sequence[Task[PayloadT]],
+    *,
+    ledger: Ledger,
+    runner: RunnerConfig,
+    title: str,
+) -> LedgerSummary:
+    """Run a function over many slides, each in a worker process, and write the ledger.
+
+    A slide whose process crashes, is killed, hangs past `runner.timeout_s` or outgrows
+    `runner.memory_limit_mb` is recorded as failed, and so is one whose function raises (with the
+    traceback in `log.jsonl`); `UnsupportedSlideError` makes it skipped. No other slide is
+    affected. On KeyboardInterrupt the workers are stopped and what is finished stays recorded.
+
+    Parameters
+    ----------
+    function
+        Called with a task's payload. It is imported by name in freshly spawned processes, so it
+        must stand at the top of a module.
+    tasks
+        The slides, with unique ids. They start in this order.
+    ledger
+        Where outcomes go.
+    runner
+        Number of processes, time and memory limits.
+    title
+        What the progress bar is headed.
+
+    Returns
+    -------
+    LedgerSummary
+        Of these tasks, in their order, whichever ended first.
+    """
+    outcomes: dict[str, Outcome] = {}
+    tiles = 0
+    workers = [Worker(runner) for _ in range(min(runner.workers, len(tasks)))]
+    with progress(title, len(tasks)) as tick, closing(_run(function, tasks, workers)) as reports:
+        for task, report in reports:
+            outcomes[task.slide_id] = _record(ledger, task, report)
+            tiles += report.tiles
+            tick(1, f"{tiles:,} tiles")
+    ledger.render()
+    return LedgerSummary.of(outcomes[task.slide_id] for task in tasks)
+
+
+def _run(
+    function: Callable[[PayloadT], TaskResult],
+    tasks: Iterable[Task[PayloadT]],
+    workers: Sequence[Worker],
+) -> Iterator[tuple[Task[PayloadT], Report]]:
+    """Yield each task with its report as it ends; leaving early stops the workers."""
+    queue = iter(tasks)
+    free = list(workers)
+    busy: dict[Future[Report], tuple[Worker, Task[PayloadT]]] = {}
+    try:
+        while True:
+            while free and (task := next(queue, None)) is not None:
+                worker = free.pop(0)
+                busy[worker.submit(function, task)] = (worker, task)
+            if not busy:
+                return
+            for future in _ended(busy):
+                worker, task = busy.pop(future)
+                report = worker.collect()
+                free.append(worker)
+                yield task, report
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _ended(busy: dict[Future[Report], tuple[Worker, Task[Any]]]) -> list[Future[Report]]:
+    """Wait a while, and return the futures that are done or overdue."""
+    wait(busy, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+    return [future for future, (worker, _) in busy.items() if future.done() or worker.overdue()]
+
+
+def _record(ledger: Ledger, task: Task[Any], report: Report) -> Outcome:
+    """Write the outcome, or keep the former one where the result was there already."""
+    former = ledger.get(task.slide_id)
+    if (
+        report.reused
+        and former is not None
+        and (former.state, former.tiles, former.params_sha256)
+        == (report.state, report.tiles, task.params_sha256)
+    ):
+        return former
+    outcome = Outcome(
+        slide_id=task.slide_id,
+        state=report.state,
+        reason=report.reason,
+        tiles=report.tiles,
+        seconds=report.seconds,
+        peak_rss_mb=report.peak_rss_mb,
+        params_sha256=task.params_sha256,
+    )
+    ledger.append(outcome, report.traceback)
+    return outcome

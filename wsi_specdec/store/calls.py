@@ -1,0 +1,166 @@
+"""A run's slide calls as one CSV file, and the tile scores that they are made from."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_specdec.errors import ModelError, StoreError
+from wsi_specdec.files import write_text
+from wsi_specdec.keys import CALL_COLUMNS, PROB_PREFIX, X, Y
+from wsi_specdec.store.scores import read_scores
+
+CallState = Literal["done", "empty", "failed", "skipped"]
+_STATES: Final = frozenset(get_args(CallState))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is said about one slide; all but the names is None where nothing can be said.
+
+    Attributes
+    ----------
+    slide_id, patient_id
+        As in the manifest.
+    cohort
+        The slide's split, None where it has none.
+    score
+        Slide score in [0, 1].
+    call
+        1 where the score is at or above the threshold, else 0.
+    threshold
+        The aggregator's threshold.
+    confidence
+        0 on the threshold, 1 at the end of the scale on the score's side of it.
+    n_tiles
+        Number of tiles scored.
+    state
+        `done`, or why there is no call: `empty` (no tissue), `failed`, `skipped`.
+    """
+
+    slide_id: str
+    patient_id: str
+    cohort: str | None
+    score: float | None
+    call: int | None
+    threshold: float | None
+    confidence: float | None
+    n_tiles: int
+    state: CallState
+
+
+def write_calls(path: Path, calls: Sequence[Call]) -> None:
+    """Write calls atomically; `read_calls` gives back the very same numbers."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CALL_COLUMNS)
+    writer.writerows([_cell(getattr(call, name)) for name in CALL_COLUMNS] for call in calls)
+    write_text(path, out.getvalue())
+
+
+def read_calls(path: Path) -> list[Call]:
+    """Read calls in the order of the file.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read, has other columns, a value is wrong, or a slide stands twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"cannot read the calls {path}: {error}; make them with `wsi-specdec aggregate`"
+        raise StoreError(msg) from error
+    reader = csv.DictReader(io.StringIO(text))
+    if tuple(reader.fieldnames or ()) != CALL_COLUMNS:
+        msg = f"{path} is no file of calls: its columns must be {', '.join(CALL_COLUMNS)}"
+        raise StoreError(msg)
+    calls = [_call(row, f"{path}, line {number}") for number, row in enumerate(reader, start=2)]
+    ids = [call.slide_id for call in calls]
+    if len(set(ids)) != len(ids):
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        msg = f"{path} holds slides twice: {', '.join(twice[:5])}; make the calls again"
+        raise StoreError(msg)
+    return calls
+
+
+def positive_scores(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Read a slide's tiles and their probability of the positive class.
+
+    Returns
+    -------
+    coords (N, 2) int64, level-0 px, and probabilities (N,) float64.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing or damaged.
+    ModelError
+        If it holds several classes, or values that are no probabilities.
+    """
+    frame = read_scores(path)
+    columns = [name for name in frame.columns if name.startswith(PROB_PREFIX)]
+    if len(columns) != 1:
+        names = ", ".join(name.removeprefix(PROB_PREFIX) for name in columns) or "none"
+        msg = (
+            f"{path} holds scores of the classes {names}, and a slide call needs exactly one "
+            "positive class: train a model of two classes"
+        )
+        raise ModelError(msg)
+    probabilities = frame[columns[0]].to_numpy(np.float64)
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        wrong = int((~((probabilities >= 0) & (probabilities <= 1))).sum())
+        msg = (
+            f"{wrong} of {probabilities.size} scores in {path} are not probabilities in [0, 1]: "
+            "training has diverged; lower the learning rate, train and score again"
+        )
+        raise ModelError(msg)
+    return frame[[X, Y]].to_numpy(np.int64), probabilities
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    # repr of a float is the shortest text that reads back as the same float.
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _call(row: Mapping[str, str | None], where: str) -> Call:
+    cells = {name: row.get(name) or "" for name in CALL_COLUMNS}
+    if None in row or row.get(CALL_COLUMNS[-1]) is None:
+        msg = f"{where}: expected {len(CALL_COLUMNS)} values"
+        raise StoreError(msg)
+    if cells["state"] not in _STATES or cells["call"] not in {"", "0", "1"}:
+        msg = f"{where}: state {cells['state']!r} and call {cells['call']!r} are not known ones"
+        raise StoreError(msg)
+    try:
+        return Call(
+            slide_id=cells["slide_id"],
+            patient_id=cells["patient_id"],
+            cohort=cells["cohort"] or None,
+            score=_number(cells["score"]),
+            call=int(cells["call"]) if cells["call"] else None,
+            threshold=_number(cells["threshold"]),
+            confidence=_number(cells["confidence"]),
+            n_tiles=int(cells["n_tiles"]),
+            state=cast("CallState", cells["state"]),
+        )
+    except ValueError as error:
+        msg = f"{where}: {error}"
+        raise StoreError(msg) from error
+
+
+def _number(text: str) -> float | None:
+    if not text:
+        return None
+    value = float(text)
+    if not math.isfinite(value):
+        msg = f"{text!r} is not a finite number"
+        raise ValueError(msg)
+    return value

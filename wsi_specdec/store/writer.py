@@ -1,0 +1,254 @@
+"""Writes a tile store: whole shards by itself, metadata and the small arrays by zarr."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import imagecodecs
+import numpy as np
+import zarr
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from zarr.codecs import BytesCodec, ZstdCodec
+
+from wsi_specdec.config import TileConfig
+from wsi_specdec.errors import StoreError
+from wsi_specdec.files import atomic_path
+from wsi_specdec.keys import COORDS, LABEL, QUALITY, TILES, TISSUE_FRACTION
+from wsi_specdec.store.codec import JpegCodec
+from wsi_specdec.store.jpeg import encode_jpeg
+from wsi_specdec.store.schema import COMPLETE, check_attributes, plan_layout, shard_name
+from wsi_specdec.store.shards import ShardWriter
+
+Codec = Literal["jpeg", "lossless"]
+
+# Level 1: pixels of tissue hardly shrink further at any speed.
+_ZSTD_LEVEL = 1
+# The runner already works on as many slides as there are cores.
+_ENCODING_THREADS = 2
+_DEFAULTS = TileConfig()
+
+
+class TileStoreWriter:
+    """Writes one slide's store under a temporary name; a clean exit moves it into place.
+
+    Parameters
+    ----------
+    path
+        Where the store shall be; one that is there is replaced at the very end.
+    n_tiles, tile_size
+        How many tiles will be appended, and their side in pixels.
+    codec, jpeg_quality
+        How tiles are stored.
+    attributes
+        The store's attributes (`slide_id` and `tile_size_level0_px` at least), plain JSON.
+    chunk_size
+        Side of a chunk where tiles are assembled from smaller ones; the tile's by default.
+
+    Raises
+    ------
+    StoreError
+        If an attribute is missing, or fewer or more tiles come than were announced.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from wsi_specdec.store import open_store
+    >>> attributes = {"slide_id": "s", "tile_size_level0_px": 8}
+    >>> path = Path(tempfile.mkdtemp()) / "s.zarr"
+    >>> with TileStoreWriter(
+    ...     path, n_tiles=1, tile_size=8, codec="lossless", attributes=attributes
+    ... ) as writer:
+    ...     writer.append(np.zeros((1, 8, 8, 3), np.uint8))
+    ...     writer.finish(coords=[[0, 0]], tissue_fraction=[1.0], label=[-1], quality={})
+    >>> open_store(path).n_tiles
+    1
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        n_tiles: int,
+        tile_size: int,
+        codec: Codec,
+        attributes: Mapping[str, Any],
+        jpeg_quality: int = _DEFAULTS.jpeg_quality,
+        chunk_size: int | None = None,
+    ) -> None:
+        self.path = path
+        self._layout = plan_layout(n_tiles, tile_size, chunk_size)
+        self._codec = codec
+        self._quality = jpeg_quality
+        self._attributes = check_attributes(attributes, tile_size)
+        self._encode = _encoder(codec, jpeg_quality)
+        self._stack = ExitStack()
+        self._chunks = 0
+        self._finished = False
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._folder = stack.enter_context(atomic_path(self.path))
+            self._pool = stack.enter_context(ThreadPoolExecutor(_ENCODING_THREADS))
+            self._group = zarr.create_group(self._folder, attributes=self._attributes)
+            self._create_tiles()
+            # Entered last, so that a shard is closed before its folder is moved.
+            self._shard = stack.enter_context(ExitStack())
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None and not self._finished:
+            unfinished = StoreError(f"the store {self.path} was left before finish() was called")
+            self._stack.__exit__(StoreError, unfinished, None)
+            raise unfinished
+        self._stack.__exit__(kind, error, trace)
+
+    def append(self, tiles: NDArray[np.uint8]) -> None:
+        """Add the next tiles, in order.
+
+        Parameters
+        ----------
+        tiles
+            uint8, (n, tile_size, tile_size, 3), any n.
+
+        Raises
+        ------
+        StoreError
+            If the shape or dtype is another, or more tiles come than were announced.
+        """
+        if tiles.dtype != np.uint8 or tiles.shape[1:] != self._layout.shape[1:]:
+            msg = (
+                f"{self.path} takes uint8 tiles of shape (n, {self._layout.tile_size}, "
+                f"{self._layout.tile_size}, 3), got {tiles.dtype} {tiles.shape}"
+            )
+            raise StoreError(msg)
+        self._write(list(self._pool.map(self._encode, self._split(tiles))))
+
+    def append_encoded(self, chunks: Sequence[bytes]) -> None:
+        """Add the next chunks as they are, already encoded by the store's codec.
+
+        Parameters
+        ----------
+        chunks
+            Complete JPEGs (or zstd frames where lossless) of `chunk_size` by `chunk_size`
+            pixels; those of a tile in row-major order. Their pixels are not checked.
+
+        Raises
+        ------
+        StoreError
+            If more come than were announced.
+        """
+        self._write(chunks)
+
+    def finish(
+        self,
+        coords: ArrayLike,
+        tissue_fraction: ArrayLike,
+        label: ArrayLike,
+        quality: Mapping[str, ArrayLike],
+    ) -> None:
+        """Write the small arrays, and mark the store complete.
+
+        Parameters
+        ----------
+        coords
+            int64, (N, 2): x, y of the tiles' top-left corners, in level-0 pixels.
+        tissue_fraction
+            float32, (N,).
+        label
+            int16, (N,), -1 where unknown.
+        quality
+            Name to float32, (N,).
+
+        Raises
+        ------
+        StoreError
+            If tiles are missing, or an array has another length.
+        """
+        expected = self._layout.n_tiles * self._layout.chunks_per_tile
+        if self._chunks != expected:
+            msg = f"{self.path} got {self._chunks} chunks of the {expected} announced"
+            raise StoreError(msg)
+        n_tiles = self._layout.n_tiles
+        self._shard.close()
+        self._array(self._group, COORDS, coords, np.int64, (n_tiles, 2))
+        self._array(self._group, TISSUE_FRACTION, tissue_fraction, np.float32, (n_tiles,))
+        self._array(self._group, LABEL, label, np.int16, (n_tiles,))
+        group = self._group.create_group(QUALITY)
+        for name, values in quality.items():
+            self._array(group, name, values, np.float32, (n_tiles,))
+        self._group.attrs[COMPLETE] = True
+        self._finished = True
+
+    def _split(self, tiles: NDArray[np.uint8]) -> Iterable[NDArray[np.uint8]]:
+        """Cut tiles into chunks, row-major within a tile."""
+        side, size = self._layout.chunks_per_side, self._layout.chunk_size
+        cut = tiles.reshape(len(tiles), side, size, side, size, 3).swapaxes(2, 3)
+        return cut.reshape(-1, size, size, 3)
+
+    def _write(self, chunks: Sequence[bytes]) -> None:
+        layout = self._layout
+        announced = layout.n_tiles * layout.chunks_per_tile
+        if self._finished or self._chunks + len(chunks) > announced:
+            msg = f"{self.path} was announced to hold {layout.n_tiles} tiles, and more came"
+            raise StoreError(msg)
+        done = 0
+        while done < len(chunks):
+            number, filled = divmod(self._chunks, layout.chunks_per_shard)
+            if filled == 0:
+                self._next_shard(number)
+            room = chunks[done : done + layout.chunks_per_shard - filled]
+            self._current.append(room)
+            self._chunks += len(room)
+            done += len(room)
+
+    def _next_shard(self, number: int) -> None:
+        self._shard.close()
+        path = self._folder / TILES / shard_name(number)
+        self._current = self._shard.enter_context(ShardWriter(path, self._layout.chunks_per_shard))
+
+    def _create_tiles(self) -> None:
+        layout = self._layout
+        jpeg = self._codec == "jpeg"
+        self._group.create_array(
+            TILES,
+            shape=layout.shape,
+            dtype=np.uint8,
+            chunks=(1, layout.chunk_size, layout.chunk_size, 3),
+            shards=(layout.tiles_per_shard, layout.tile_size, layout.tile_size, 3),
+            serializer=JpegCodec(quality=self._quality) if jpeg else BytesCodec(),
+            compressors=None if jpeg else ZstdCodec(level=_ZSTD_LEVEL),
+            filters=None,
+            fill_value=0,
+        )
+
+    def _array(
+        self,
+        group: zarr.Group,
+        name: str,
+        values: ArrayLike,
+        dtype: DTypeLike,
+        shape: tuple[int, ...],
+    ) -> None:
+        data = np.asarray(values, dtype)
+        if data.size == 0:
+            data = data.reshape(0, *shape[1:])
+        if data.shape != shape:
+            msg = f"{name} of {self.path} must have the shape {shape}, got {data.shape}"
+            raise StoreError(msg)
+        group.create_array(name, data=data, chunks=(max(1, shape[0]), *shape[1:]))
+
+
+def _encoder(codec: Codec, quality: int) -> Callable[[NDArray[np.uint8]], bytes]:
+    if codec == "jpeg":
+        return partial(encode_jpeg, quality=quality)
+    return lambda tile: bytes(imagecodecs.zstd_encode(tile.tobytes(), level=_ZSTD_LEVEL))

@@ -1,0 +1,100 @@
+"""One arm of a comparison with one seed: train, score, aggregate."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsi_specdec.aggregation import fit_aggregator, make_calls, save_aggregator
+from wsi_specdec.cohort import Slide, cohort_slides
+from wsi_specdec.config import ArmConfig, PipelineConfig
+from wsi_specdec.files import read_json, write_json
+from wsi_specdec.keys import AGGREGATOR_DIR, ARMS_DIR, CALLS_FILE, MODEL_DIR, SCORES_DIR, TRAIN
+from wsi_specdec.scoring import score_stores
+from wsi_specdec.store import TileStore, write_calls
+from wsi_specdec.training import train
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """What every arm works on, alike.
+
+    Attributes
+    ----------
+    slides
+        The manifest, with a split for each slide.
+    stores
+        Slide id to tile store, of the slides that were tiled.
+    states
+        Slide id to its state in the ledger.
+    stain_dir
+        Where the slides' stain profiles are kept.
+    """
+
+    slides: Sequence[Slide]
+    stores: Mapping[str, TileStore]
+    states: Mapping[str, str]
+    stain_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRun:
+    """One arm with one seed, and where its files lie."""
+
+    arm: ArmConfig
+    seed: int
+    folder: Path
+
+    @classmethod
+    def within(cls, out: Path, arm: ArmConfig, seed: int) -> "ArmRun":
+        """Place the run in the run directory `out`."""
+        return cls(arm, seed, out / ARMS_DIR / arm.name / f"seed-{seed}")
+
+    @property
+    def model(self) -> Path:
+        """The model's folder."""
+        return self.folder / MODEL_DIR
+
+    @property
+    def scores(self) -> Path:
+        """The folder of tile scores."""
+        return self.folder / SCORES_DIR
+
+    @property
+    def calls(self) -> Path:
+        """The slide calls."""
+        return self.folder / CALLS_FILE
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds that each stage took, over all runs that advanced it."""
+        path = self.folder / "cost.json"
+        kept: dict[str, float] = read_json(path) if path.is_file() else {}
+        return kept
+
+
+def run_arm(run: ArmRun, cohort: Cohort, config: PipelineConfig) -> None:
+    """Train, score and call; each stage skips what it has done with the same settings."""
+    with _timed(run, "train"):
+        settings = run.arm.apply(config.train, run.seed)
+        train(cohort.stores, cohort.slides, run.model, settings, cohort.stain_dir)
+    judged = [s for s in cohort.slides if s.split not in (None, TRAIN)]
+    stores = {s.slide_id: cohort.stores[s.slide_id] for s in judged if s.slide_id in cohort.stores}
+    with _timed(run, "score"):
+        score_stores(stores, run.model, run.scores, config.score, cohort.stain_dir)
+    fitted_on = cohort_slides(judged, config.aggregate.fit_on)
+    aggregator = fit_aggregator(run.scores, fitted_on, config.aggregate)
+    save_aggregator(run.folder / AGGREGATOR_DIR, aggregator)
+    write_calls(run.calls, make_calls(run.scores, judged, aggregator, cohort.states))
+
+
+@contextmanager
+def _timed(run: ArmRun, stage: str) -> Iterator[None]:
+    """Add the block's seconds to the run's cost, so that a resumed run counts every part."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds = run.seconds()
+        seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - started, 3)
+        write_json(run.folder / "cost.json", seconds)

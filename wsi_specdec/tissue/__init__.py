@@ -1,0 +1,15 @@
+"""Tissue masks, their outlines, and how much of a tile they cover."""
+
+from wsi_specdec.tissue.brightfield import check_brightfield
+from wsi_specdec.tissue.coverage import area_fractions, tissue_fractions
+from wsi_specdec.tissue.mask import find_tissue
+from wsi_specdec.tissue.outline import Polygon, contours
+
+__all__ = [
+    "Polygon",
+    "area_fractions",
+    "check_brightfield",
+    "contours",
+    "find_tissue",
+    "tissue_fractions",
+]

@@ -1,0 +1,37 @@
+"""Whether an image is brightfield: glass is bright, and fluorescence has a dark background."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_specdec.errors import UnsupportedSlideError
+
+_DARK = 60
+_BRIGHT = 150
+_MAX_DARK_SHARE = 0.5
+_MIN_BRIGHT_SHARE = 0.02
+
+
+def check_brightfield(image: NDArray[np.uint8]) -> None:
+    """Refuse an image of a slide that is not brightfield.
+
+    Most of a fluorescence image is dark in every channel and next to nothing is bright in all
+    three. Both must hold: black padding around a scanned area leaves its glass bright.
+
+    Parameters
+    ----------
+    image
+        Overview of the whole slide, (h, w, 3) uint8 RGB.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If the background is dark.
+    """
+    dark = float((image.max(axis=2) < _DARK).mean())
+    bright = float((image.min(axis=2) > _BRIGHT).mean())
+    if dark > _MAX_DARK_SHARE and bright < _MIN_BRIGHT_SHARE:
+        msg = (
+            f"looks like fluorescence: dark background ({dark:.0%} of the slide is dark, "
+            f"{bright:.1%} bright); only brightfield slides such as H&E are supported"
+        )
+        raise UnsupportedSlideError(msg)

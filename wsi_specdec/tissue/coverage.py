@@ -1,0 +1,72 @@
+"""How much of each tile a mask covers, exact for fractional mask pixels."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def tissue_fractions(
+    mask: NDArray[np.bool_], downsample: float, coords: NDArray[np.int64], size_level0: int
+) -> NDArray[np.float32]:
+    """Return the share of each tile that the mask covers.
+
+    Parameters
+    ----------
+    mask
+        (h, w) bool; its pixel (row, column) covers the level-0 square from
+        (column, row) * `downsample` to (column + 1, row + 1) * `downsample`.
+    downsample
+        Level-0 pixels per mask pixel.
+    coords
+        (N, 2) x, y of the tiles' top-left corners, in level-0 pixels.
+    size_level0
+        Side of a tile in level-0 pixels.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        (N,) in [0, 1]. What lies outside the mask counts as not covered.
+    """
+    return area_fractions(mask, (downsample, downsample), coords, size_level0)
+
+
+def area_fractions(
+    mask: NDArray[np.bool_],
+    scale: tuple[float, float],
+    coords: NDArray[np.int64],
+    size_level0: int,
+) -> NDArray[np.float32]:
+    """Return the share of each tile that the mask covers, for mask pixels that are not square.
+
+    `scale` is the number of level-0 pixels per mask pixel in x and in y; all else as in
+    `tissue_fractions`.
+    """
+    integral = cv2.integral(mask.astype(np.uint8), sdepth=cv2.CV_32S)
+    left, top = (coords[:, axis] / scale[axis] for axis in (0, 1))
+    right, bottom = (left + size_level0 / scale[0], top + size_level0 / scale[1])
+    covered = (
+        _integral_at(integral, right, bottom)
+        - _integral_at(integral, left, bottom)
+        - _integral_at(integral, right, top)
+        + _integral_at(integral, left, top)
+    )
+    area = size_level0**2 / (scale[0] * scale[1])
+    return np.clip(covered / area, 0, 1).astype(np.float32)
+
+
+def _integral_at(
+    integral: NDArray[np.int32], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Area covered above and left of (x, y).
+
+    Within a mask pixel the area is bilinear in x and y, so that interpolating is exact.
+    """
+    height, width = integral.shape
+    x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+    column = np.minimum(x.astype(np.int64), width - 2)
+    row = np.minimum(y.astype(np.int64), height - 2)
+    dx, dy = x - column, y - row
+    upper = integral[row, column] * (1 - dx) + integral[row, column + 1] * dx
+    lower = integral[row + 1, column] * (1 - dx) + integral[row + 1, column + 1] * dx
+    area: NDArray[np.float64] = upper * (1 - dy) + lower * dy
+    return area
