@@ -29,7 +29,7 @@ from wsi_specdec.demo.packed import (
 _NAME = re.compile(r"(?P<patient>\d+)_idx5_x(?P<x>\d+)_y(?P<y>\d+)_class(?P<label>[01])\.png")
 _COLUMNS = 45
 _PER_MOSAIC = _COLUMNS**2
-_QUALITIES = range(98, 70, -1)
+_QUALITIES = range(95, 70, -1)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,10 @@ def encode(pixels: NDArray[np.uint8], limit: float) -> tuple[int, list[bytes]]:
         for start in range(0, len(pixels), _PER_MOSAIC)
     ]
     for quality in _QUALITIES:
-        files = [imagecodecs.webp_encode(image, level=quality, method=6) for image in images]
+        files = [
+            bytes(imagecodecs.webp_encode(image, level=quality, lossless=False, method=6))
+            for image in images
+        ]
         if sum(map(len, files)) <= limit:
             return quality, files
     msg = f"even quality {_QUALITIES[-1]} takes more than {limit / 1e6:.1f} MB"
@@ -115,9 +118,7 @@ def mosaic_name(number: int) -> str:
     return f"mosaic-{number}.webp"
 
 
-def describe(
-    patches: list[Source], fragments: int, quality: int, packed: NDArray[np.uint8]
-) -> str:
+def describe(patches: list[Source], fragments: int, quality: int, packed: NDArray[np.uint8]) -> str:
     """README of the packed patches, with the error that packing makes."""
     original = np.stack([patch.pixels for patch in patches]).astype(np.float64)
     error = np.abs(packed - original)

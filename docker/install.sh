@@ -22,7 +22,7 @@ python=${PYTHON:-python3}
 tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT
 "$python" -m venv "$tools/venv"
-"$tools/venv/bin/python" -m pip install --quiet --require-hashes \
+"$tools/venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
   -r "$root/requirements/bootstrap.txt"
 uv="$tools/venv/bin/uv"
 

@@ -81,6 +81,8 @@ class RunnerConfig(StageConfig):
     """How work is spread over slides. Changes no result, so it is never hashed."""
 
     workers: Count = 2
+    # Address of a Dask scheduler, such as tcp://host:8786; None takes this machine's processes.
+    scheduler: str | None = None
     timeout_s: Positive = 3600.0
     # Of one worker, resident; a slide that goes past it fails and its worker is replaced.
     memory_limit_mb: Positive | None = 4096.0
@@ -119,6 +121,8 @@ class TrainConfig(StageConfig):
     precision: Literal["float32", "bfloat16"] = "float32"
     stain: StainConfig = Field(default_factory=StainConfig)
     device: str = "auto"
+    # Decoded tiles kept in memory, in MiB, where a whole split of them fits.
+    cache_mb: NonNegative = 1024.0
     seed: int = 0
 
 
@@ -310,9 +314,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     """
     found: list[str] = []
     for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
+        before, after = old.get(key, "unset"), new.get(key, "unset")
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            found.append(f"{prefix}{key}: {before!r} -> {after!r}")
+            found.append(f"{prefix}{key}: {before} -> {after}")
     return found

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from wsi_specdec.aggregation import (
     fit_aggregator,
@@ -17,7 +16,6 @@ from wsi_specdec.aggregation import (
 from wsi_specdec.cohort import (
     Slide,
     assign_splits,
-    cohort_slides,
     evaluated_cohorts,
     read_manifest,
     slides_from_paths,
@@ -60,16 +58,28 @@ from wsi_specdec.models import load_spec
 from wsi_specdec.progress import console
 from wsi_specdec.provenance import provenance
 from wsi_specdec.report import write_report
-from wsi_specdec.runner import read_ledger
+from wsi_specdec.runner import LedgerSummary, read_ledger
 from wsi_specdec.scoring import score_stores
 from wsi_specdec.stain import fit_stores
-from wsi_specdec.store import Call, TileStore, find_stores, open_store, store_path, write_calls
+from wsi_specdec.store import TileStore, find_stores, open_store, store_path
+from wsi_specdec.store.calls import Call, write_calls
 from wsi_specdec.studies import ArmRun, Cohort, run_arm
-from wsi_specdec.tiling import LedgerSummary, tile_slides
+from wsi_specdec.tiling import tile_slides
 from wsi_specdec.training import train
 
 # Settings that may change between two runs into one folder: they add to it, or cost little to redo.
-_FREE_SETTINGS = {"runner", "report", "evaluate", "score", "aggregate", "arms", "seeds", "out"}
+_FREE_SETTINGS = {
+    "aggregate",
+    "arms",
+    "evaluate",
+    "manifest",
+    "out",
+    "report",
+    "runner",
+    "score",
+    "seeds",
+    "slides",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +144,7 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
     write_json(out / PROVENANCE_FILE, made_with)
 
     tiling = tile_slides(slides, out, config.tile, config.runner, overwrite=overwrite)
-    cohort = Cohort(slides, _stores(slides, out), tiling.states, out / STAIN_DIR)
+    cohort = Cohort(slides, _stores(slides, out), _states(out), out / STAIN_DIR)
     _fit_stains(config, cohort)
     runs = {arm.name: [ArmRun.within(out, arm, s) for s in config.seeds] for arm in config.arms}
     for name, of_arm in runs.items():
@@ -186,7 +196,7 @@ def run_process(config: ProcessConfig, *, overwrite: bool = False) -> Finished:
     tiling = tile_slides(slides, out, tile, config.runner, overwrite=overwrite)
     stores = _stores(slides, out)
     score_stores(stores, model, out / SCORES_DIR, config.score, out / STAIN_DIR)
-    calls = make_calls(out / SCORES_DIR, slides, aggregator, tiling.states)
+    calls = make_calls(out / SCORES_DIR, slides, aggregator, _states(out))
     write_calls(out / CALLS_FILE, calls)
     return Finished(out, tiling, write_report(out, config.report), calls=calls)
 
@@ -226,26 +236,30 @@ def _with_splits(slides: Sequence[Slide], config: PipelineConfig) -> list[Slide]
 def _claim(out: Path, config: PipelineConfig | ProcessConfig, *, overwrite: bool) -> None:
     """Write the resolved config into `out`, refusing a folder of other settings."""
     path = out / CONFIG_FILE
-    text = dump_config(config)
     if path.is_file() and not overwrite:
-        before = _binding(yaml.safe_load(path.read_text(encoding="utf-8")))
-        differing = differences(before, _binding(yaml.safe_load(text)))
+        differing = differences(_binding(load_config(path)), _binding(config))
         if differing:
             msg = (
                 f"{out} was made with other settings: {'; '.join(differing)}. "
                 "Choose another --out, or --overwrite to redo it"
             )
             raise SettingsMismatchError(msg)
-    write_text(path, text)
+    write_text(path, dump_config(config))
 
 
-def _binding(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key not in _FREE_SETTINGS}
+def _binding(config: AnyConfig) -> dict[str, Any]:
+    """Return the settings that a run directory is bound to."""
+    return config.model_dump(mode="json", exclude=_FREE_SETTINGS)
 
 
 def _stores(slides: Sequence[Slide], out: Path) -> dict[str, TileStore]:
     paths = {slide.slide_id: store_path(out, slide.slide_id) for slide in slides}
     return {slide_id: open_store(path) for slide_id, path in paths.items() if path.is_dir()}
+
+
+def _states(ledger: Path) -> dict[str, str]:
+    """Slide id to state, from a ledger or the run directory that holds it."""
+    return {row.slide_id: row.state for row in read_ledger(ledger)}
 
 
 def _fit_stains(config: PipelineConfig, cohort: Cohort) -> None:
@@ -333,12 +347,12 @@ def aggregate_scores(
         `ledger.csv` that explains slides without scores.
     """
     slides = read_manifest(manifest)
+    states = _states(ledger) if ledger else {}
     if aggregator is None:
-        fitted = fit_aggregator(scores, cohort_slides(slides, config.fit_on), config)
+        fitted = fit_aggregator(scores, slides, config, states=states, provenance=provenance())
         save_aggregator(out / AGGREGATOR_DIR, fitted)
     else:
         fitted = load_aggregator(aggregator)
-    states = {row.slide_id: row.state for row in read_ledger(ledger)} if ledger else {}
     calls = make_calls(scores, slides, fitted, states)
     write_calls(out / CALLS_FILE, calls)
     return calls
@@ -364,7 +378,7 @@ def _refuse_unknown(
     slides: Sequence[Slide], stores: Mapping[str, TileStore], tiles: Path, manifest: Path
 ) -> None:
     path = _beside(tiles) / LEDGER_FILE
-    explained = {row.slide_id for row in read_ledger(path)} if path.is_file() else set()
+    explained = _states(path) if path.is_file() else {}
     unknown = [
         s.slide_id for s in slides if s.slide_id not in stores and s.slide_id not in explained
     ]

@@ -41,6 +41,12 @@ def instructions(path: Path, name: str) -> list[str]:
     return [step.arguments for step in parse_dockerfile(path) if step.name == name]
 
 
+def own_commands(step: Instruction) -> list[str]:
+    """The commands of a RUN that fill the environment, in order."""
+    commands = (command.strip() for command in step.arguments.split(" && "))
+    return [command for command in commands if not command.startswith(SYSTEM_COMMANDS)]
+
+
 @dataclass
 class Replay:
     """A folder standing for the image's root, in which the instructions are carried out.
@@ -73,8 +79,7 @@ class Replay:
             "PATH": os.defpath,
             # The base image's `python3`; a virtual environment's own would hand on its packages.
             "PYTHON": str(Path(sys.base_prefix) / "bin" / "python3"),
-            "UV_CACHE_DIR": cache_folder("uv", "cache", "dir"),
-            "PIP_CACHE_DIR": cache_folder("python", "-m", "pip", "cache", "dir"),
+            "UV_CACHE_DIR": uv_cache(),
         }
         for name, value in self.variables.items():
             if name not in SPEED_SETTINGS:
@@ -99,10 +104,9 @@ class Replay:
             for source in sources:
                 self.copy(source, target)
         elif step.name == "RUN":
-            for command in step.arguments.split(" && "):
-                if not command.strip().startswith(SYSTEM_COMMANDS):
-                    self.executed.append(command.strip())
-                    self.run("sh", "-c", self.moved(command))
+            for command in own_commands(step):
+                self.executed.append(command)
+                self.run("sh", "-c", self.moved(command))
 
     def copy(self, source: str, target: str) -> None:
         assert is_sent(source), f".dockerignore keeps {source} from the build"
@@ -116,10 +120,9 @@ class Replay:
             shutil.copy2(ROOT / source, destination)
 
 
-def cache_folder(tool: str, *arguments: str) -> str:
-    command = [str(Path(sys.executable).with_name(tool)), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or str(Path.home() / ".cache" / Path(arguments[-2]).name)
+def uv_cache() -> str:
+    command = [str(Path(sys.executable).with_name("uv")), "cache", "dir"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def is_sent(source: str) -> bool:
@@ -131,9 +134,9 @@ def is_sent(source: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, ...], Replay]]:
-    """Replays by what they execute: two files that execute the same share one environment."""
-    replays: dict[tuple[str, ...], Replay] = {}
+def installed() -> Iterator[dict[tuple[Instruction, ...], Replay]]:
+    """Replays by their instructions: two files that say the same share one environment."""
+    replays: dict[tuple[Instruction, ...], Replay] = {}
     yield replays
     for replay in replays.values():
         shutil.rmtree(replay.root)
@@ -142,25 +145,21 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[s
 @pytest.fixture(params=DOCKERFILES)
 def image(
     request: pytest.FixtureRequest,
-    installed: dict[tuple[str, ...], Replay],
+    installed: dict[tuple[Instruction, ...], Replay],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, Replay]:
     path = ROOT / "docker" / request.param
     steps = parse_dockerfile(path)
-    acting = [s for s in steps if s.name in {"ENV", "WORKDIR", "COPY"}]
-    commands = [
-        command.strip()
+    # What is left of a RUN without its system commands is what decides the environment.
+    key = tuple(
+        Instruction(s.name, " && ".join(own_commands(s)) if s.name == "RUN" else s.arguments)
         for s in steps
-        if s.name == "RUN"
-        for command in s.arguments.split(" && ")
-        if not command.strip().startswith(SYSTEM_COMMANDS)
-    ]
-    key = (*(f"{s.name} {s.arguments}" for s in acting), *commands)
+        if s.name in {"ENV", "WORKDIR", "COPY"} or (s.name == "RUN" and own_commands(s))
+    )
     if key not in installed:
         replay = installed.setdefault(key, Replay(tmp_path_factory.mktemp("image")))
         for step in steps:
             replay.carry_out(step)
-        assert replay.executed == commands
     return path, installed[key]
 
 

@@ -1,46 +1,35 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from wsi_specdec.store import TileStore, TileStoreWriter, open_store
 
 Tiles = NDArray[np.uint8]
 
 
-def smooth_tiles(n: int, size: int, seed: int = 0) -> Tiles:
-    """Make tiles that JPEG keeps nearly as they are: (n, size, size, 3)."""
-    rng = np.random.default_rng(seed)
-    corners = rng.uniform(40, 215, (n, 2, 2, 3))
-    t = np.linspace(0, 1, size)
-    rows = corners[:, :1] * (1 - t)[None, :, None, None] + corners[:, 1:] * t[None, :, None, None]
-    left, right = rows[:, :, :1], rows[:, :, 1:]
-    mixed = left * (1 - t)[None, None, :, None] + right * t[None, None, :, None]
-    return np.rint(mixed).astype(np.uint8)
-
-
-class MakeStore(Protocol):
-    def __call__(
-        self,
-        tiles: Tiles,
-        *,
-        codec: Literal["jpeg", "lossless"] = "lossless",
-        name: str = "slide",
-        chunk_size: int | None = None,
-        attributes: Mapping[str, Any] | None = None,
-        batch: int = 5,
-    ) -> TileStore: ...
-
-
 @pytest.fixture
 def make_tiles() -> Callable[[int, int], Tiles]:
-    return smooth_tiles
+    """Smooth tiles (n, size, size, 3), which JPEG keeps nearly as they are."""
+
+    def make(n: int, size: int) -> Tiles:
+        rng = np.random.default_rng(n)
+        t = np.linspace(0, 1, size)
+        down = np.multiply.outer(rng.uniform(-80, 80, (n, 3)), t)[:, :, :, None]
+        across = np.multiply.outer(rng.uniform(-80, 80, (n, 3)), t)[:, :, None, :]
+        tiles = np.rint(128 + (down + across) / 2).astype(np.uint8).transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(tiles)
+
+    return make
 
 
 @pytest.fixture
-def make_store(tmp_path: Path) -> MakeStore:
+def make_store(tmp_path: Path) -> Callable[..., TileStore]:
+    """Write `tiles` in batches of `batch` and open the store; tile i lies at x = i * size."""
+
     def make(
         tiles: Tiles,
         *,

@@ -14,6 +14,7 @@ from wsi_specdec.config import ThresholdRule
 from wsi_specdec.errors import NotEnoughDataError
 
 Floats = NDArray[np.float64]
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +112,3 @@ def _choose(found: Candidates, rule: ThresholdRule, target: float) -> int:
         return int(np.flatnonzero(found.specificity >= target - _ROUNDING)[0])
     youden = found.sensitivity + found.specificity
     return int(np.flatnonzero(youden >= youden.max() - _ROUNDING)[0])
-
-
-_ROUNDING = 1e-12

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from wsi_specdec.errors import ManifestError
@@ -56,9 +55,8 @@ def read_mask(path: Path, level0: Size) -> MaskImage:
         msg = f"mask file not found: {path}; correct its path in the manifest"
         raise ManifestError(msg)
     image = _read_tiff(path) if path.suffix.lower() in _TIFF_SUFFIXES else _read_image(path)
-    if image.ndim == 3:
-        image = image[..., :3].any(axis=2)
-    height, width = image.shape
+    marked = (image if image.ndim == 2 else image[..., :3].any(axis=2)) != 0
+    height, width = marked.shape
     scale = (level0.width / width, level0.height / height)
     # A mask's sides are rounded to whole pixels, which matters where it is small.
     allowed = _MAX_ASPECT_ERROR + 1 / min(width, height)
@@ -68,7 +66,7 @@ def read_mask(path: Path, level0: Size) -> MaskImage:
             f"{level0.width} by {level0.height}; it must cover the whole slide"
         )
         raise ManifestError(msg)
-    return MaskImage(image != 0, scale)
+    return MaskImage(marked, scale)
 
 
 def label_tiles(
@@ -109,6 +107,9 @@ def label_tiles(
 
 
 def _read_tiff(path: Path) -> NDArray[np.generic]:
+    # Only where needed: every worker process imports this module.
+    import tifffile
+
     try:
         with tifffile.TiffFile(path) as tif:
             levels = tif.series[0].levels

@@ -20,9 +20,6 @@ from wsi_specdec.cli.tile import tile
 from wsi_specdec.cli.train import train
 from wsi_specdec.errors import WsiSpecdecError
 
-_SLIDES = "Slides"
-_STAGES = "Stages, one at a time"
-_WHOLE = "The whole chain"
 _HELP = """Whole-slide images to slide-level cancer calls, with spectral decoupling.
 
 Start with: [bold]wsi-specdec demo --out demo[/bold]
@@ -63,16 +60,14 @@ def _root(
     del version
 
 
-def _add(verb: Callable[..., None], panel: str) -> None:
-    app.command(rich_help_panel=panel, help=_unwrapped(verb.__doc__ or ""))(verb)
-
-
-for _verb in (demo, run, compare, process):
-    _add(_verb, _WHOLE)
-for _verb in (tile, train, score, aggregate, report):
-    _add(_verb, _STAGES)
-for _verb in (info, doctor):
-    _add(_verb, _SLIDES)
+_VERBS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
+    ("The whole chain", (demo, run, compare, process)),
+    ("Stages, one at a time", (tile, train, score, aggregate, report)),
+    ("Slides", (info, doctor)),
+)
+for _panel, _verbs in _VERBS:
+    for _verb in _verbs:
+        app.command(rich_help_panel=_panel, help=_unwrapped(_verb.__doc__ or ""))(_verb)
 
 
 def main() -> None:

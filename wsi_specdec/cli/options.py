@@ -19,7 +19,7 @@ from wsi_specdec.errors import ConfigError
 from wsi_specdec.progress import set_quiet
 
 if TYPE_CHECKING:
-    from wsi_specdec.tiling import LedgerSummary
+    from wsi_specdec.runner import LedgerSummary
 
 SOME_FAILED = 1
 WRONG_USE = 2

@@ -16,12 +16,11 @@ from wsi_specdec.cli.options import (
     Reader,
     SlideMpp,
     Workers,
-    finish,
     given,
-    print_json,
     set_output,
     with_flags,
 )
+from wsi_specdec.cli.results import show
 from wsi_specdec.cli.score import Model
 from wsi_specdec.config import ProcessConfig, load_config
 from wsi_specdec.errors import ConfigError
@@ -56,7 +55,6 @@ def process(
     Example: wsi-specdec process slides/ --model run/arms/sd/seed-0/model --out calls
     """
     from wsi_specdec.pipeline import run_process
-    from wsi_specdec.report import print_calls
 
     set_output(quiet=quiet, as_json=json)
     settings = load_config(config) if config else ProcessConfig()
@@ -75,14 +73,4 @@ def process(
         "score": settings.score.model_dump() | given({"device": device}),
     }
     finished = run_process(with_flags(settings, flags), overwrite=overwrite)
-    if json:
-        print_json(
-            {
-                "out": out,
-                "report": finished.report,
-                "calls": [call.row() for call in finished.calls],
-            }
-        )
-    elif not quiet:
-        print_calls(finished.calls, finished.out)
-    finish(finished.tiling)
+    show(finished, quiet=quiet, as_json=json)

@@ -1,5 +1,6 @@
 """What the verbs that run a whole chain print at their end."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,22 +13,22 @@ if TYPE_CHECKING:
 
 def show(finished: "Finished", *, quiet: bool, as_json: bool) -> None:
     """Print the table and where the files are, then leave with the exit code."""
+    from rich.console import Console
+
     from wsi_specdec.keys import CALLS_FILE, RESULTS_FILE
     from wsi_specdec.report import print_calls, print_results
 
-    files = {
-        "results": finished.out / RESULTS_FILE,
-        "calls": finished.out / CALLS_FILE,
-        "report": finished.report,
-    }
+    files = {"calls": finished.out / CALLS_FILE, "report": finished.report}
+    if finished.results is not None:
+        files = {"results": finished.out / RESULTS_FILE, **files}
     if as_json:
-        print_json({**files, "arms": (finished.results or {}).get("arms")})
+        calls = [asdict(call) for call in finished.calls]
+        print_json({**files, "calls_of_slides": calls, "results_of_arms": finished.results})
     elif not quiet:
         if finished.results is None:
-            print_calls(finished.calls, finished.out)
+            print_calls(finished.calls, Console())
         else:
-            print_results(finished.results)
+            print_results(finished.results, Console())
         for name, path in files.items():
-            if path.exists():
-                typer.echo(f"{name:<8} {path}")
+            typer.echo(f"{name:<8} {path}")
     finish(finished.tiling)

@@ -1,5 +1,6 @@
 """`tile`: slides to tile stores."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -97,5 +98,5 @@ def tile(
     runner = resolve(RunnerConfig, "runner", config, {"workers": workers})
     summary = tile_slides(read_slides(inputs), out, settings, runner, overwrite=overwrite)
     if json:
-        print_json({"out": out, "states": summary.states, "failures": summary.failures})
+        print_json({"out": out, **asdict(summary)})
     finish(summary)

@@ -103,9 +103,7 @@ def pack_mosaic(tiles: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
     )
 
 
-def _cut(
-    mosaic: NDArray[np.uint8], cells: list[tuple[int, int]], path: Path
-) -> NDArray[np.uint8]:
+def _cut(mosaic: NDArray[np.uint8], cells: list[tuple[int, int]], path: Path) -> NDArray[np.uint8]:
     """Cut the patches of the cells (row, column) out of a mosaic."""
     height, width = mosaic.shape[:2]
     rows, columns = height // CELL_PX, width // CELL_PX

@@ -1,4 +1,4 @@
-"""Metrics of one set of units, from scikit-learn where it has them.
+"""Metrics of one set of units: ranking from scikit-learn, counts by their definitions.
 
 Labels are 0 or 1, calls are 0 or 1, scores are any finite numbers, probabilities lie in [0, 1].
 A metric that is not defined is None with a reason, never NaN and never a warning.
@@ -27,7 +27,7 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> Point:
     labels, scores
         Shape (n,).
     """
-    return _of_both_classes(labels, scores, sk.roc_auc_score)
+    return _of_ranks(labels, scores, sk.roc_auc_score)
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> Point:
@@ -40,7 +40,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> Point:
     labels, scores
         Shape (n,).
     """
-    return _of_both_classes(labels, scores, sk.average_precision_score)
+    return _of_ranks(labels, scores, sk.average_precision_score)
 
 
 def sensitivity(labels: ArrayLike, calls: ArrayLike) -> Point:
@@ -63,7 +63,12 @@ def accuracy(labels: ArrayLike, calls: ArrayLike) -> Point:
 
 def balanced_accuracy(labels: ArrayLike, calls: ArrayLike) -> Point:
     """Mean of sensitivity and specificity; labels and calls of shape (n,)."""
-    return _of_both_classes(labels, calls, sk.balanced_accuracy_score)
+    truth, called = _checked(labels, calls)
+    reason = _missing_class(truth)
+    if reason is not None:
+        return Point(None, truth.size, reason)
+    parts = (np.mean(called[truth == 1] == 1), np.mean(called[truth == 0] == 0))
+    return Point(float(np.mean(parts)), truth.size)
 
 
 def f1(labels: ArrayLike, calls: ArrayLike) -> Point:
@@ -74,7 +79,8 @@ def f1(labels: ArrayLike, calls: ArrayLike) -> Point:
     truth, called = _checked(labels, calls)
     if not truth.any():
         return Point(None, truth.size, _missing_class(truth))
-    return Point(float(sk.f1_score(truth, called, zero_division=0.0)), truth.size)
+    found = np.sum((truth == 1) & (called == 1))
+    return Point(float(2 * found / (truth.sum() + called.sum())), truth.size)
 
 
 def brier(labels: ArrayLike, probabilities: ArrayLike) -> Point:
@@ -173,12 +179,15 @@ def _missing_class(truth: Labels) -> str | None:
     return None
 
 
-def _of_both_classes(
+def _of_ranks(
     labels: ArrayLike, values: ArrayLike, function: Callable[[Labels, Values], Any]
 ) -> Point:
     truth, numbers = _checked(labels, values)
     reason = _missing_class(truth)
-    return Point(None if reason else float(function(truth, numbers)), truth.size, reason)
+    if reason is not None:
+        return Point(None, truth.size, reason)
+    # Sums of shares can exceed 1 by rounding.
+    return Point(min(1.0, max(0.0, float(function(truth, numbers)))), truth.size)
 
 
 def _share(right: NDArray[np.bool_], reason: str) -> Point:

@@ -139,7 +139,11 @@ def measure(resampled: Resampled, confidence: float) -> Measure:
     ) or bootstrap_interval(
         resampled.estimate, resampled.replicates, resampled.jackknife, confidence
     )
-    return Measure(value, interval.low, interval.high, n, per_seed, interval.reason)
+    # Every metric here lies in [0, 1]; sums of shares can leave it by rounding.
+    low, high = (
+        None if end is None else min(1.0, max(0.0, end)) for end in (interval.low, interval.high)
+    )
+    return Measure(value, low, high, n, per_seed, interval.reason)
 
 
 def compare(arm: Resampled, baseline: Resampled, confidence: float) -> Difference:

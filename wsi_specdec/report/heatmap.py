@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from wsi_specdec.geometry import Size
 from wsi_specdec.report.images import resize_mask, size_of, write_png
 
-# Viridis: even steps in lightness, and told apart with any colour vision.
-_COLOURMAP: Final = cv2.COLORMAP_VIRIDIS
-_OPACITY: Final = 0.62
+# Magma, reversed and without its blackest end: even steps in lightness, told apart with any
+# colour vision, and what scores low stays pale like the glass around it.
+_COLOURMAP: Final = cv2.COLORMAP_MAGMA
+_DARKEST_LEVEL: Final = 51
+_OPACITY: Final = 0.75
 # Tissue under the colours is grey and pale, so that every hue means a score.
-_PALENESS: Final = 0.35
+_PALENESS: Final = 0.5
 _OUTLINE_RGB: Final = (0, 229, 255)
 _HALO_RGB: Final = (15, 20, 30)
 # Indices gathered at once, so that memory stays bounded whatever the number of tiles.
@@ -66,18 +68,19 @@ def score_map(
 def colourise(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Colour scores in [0, 1], (h, w), as (h, w, 3) RGB; NaN is white."""
     known = np.isfinite(values)
-    levels = np.rint(np.clip(np.where(known, values, 0), 0, 1) * 255).astype(np.uint8)
+    scores = np.clip(np.where(known, values, 0), 0, 1)
+    levels = np.rint(255 - scores * (255 - _DARKEST_LEVEL)).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, _COLOURMAP), cv2.COLOR_BGR2RGB)
     return np.where(known[..., None], colours, 255).astype(np.uint8)
 
 
 def overlay(thumbnail: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Colour a score map over a thumbnail of the same (h, w), whose own colours turn grey."""
-    grey = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    base = np.repeat((grey * (1 - _PALENESS) + 255 * _PALENESS)[..., None], 3, axis=2)
-    mixed = (1 - _OPACITY) * base + _OPACITY * colourise(values)
-    known = np.isfinite(values)[..., None]
-    return np.rint(np.where(known, mixed, base)).astype(np.uint8)
+    grey = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY)
+    pale = cv2.addWeighted(grey, 1 - _PALENESS, np.full_like(grey, 255), _PALENESS, 0)
+    base = cv2.cvtColor(pale, cv2.COLOR_GRAY2RGB)
+    mixed = cv2.addWeighted(base, 1 - _OPACITY, colourise(values), _OPACITY, 0)
+    return np.where(np.isfinite(values)[..., None], mixed, base).astype(np.uint8, copy=False)
 
 
 def outline(thumbnail: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -92,7 +95,7 @@ def outline(thumbnail: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np
 
 
 def colour_stops(number: int = 9) -> list[str]:
-    """Colours of the legend from score 0 to score 1, as they look over pale tissue, in hex."""
+    """Colours of the legend from score 0 to score 1, in hex."""
     ramp = colourise(np.linspace(0, 1, number)[None, :])[0]
     return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in ramp.tolist()]
 

@@ -10,7 +10,7 @@ from wsi_specdec.report.heatmap import write_heatmap
 from wsi_specdec.report.images import fit
 from wsi_specdec.report.run import Run, SeedFolder
 
-_MAX_PX: Final = 800
+_MAX_PX: Final = 640
 
 
 def write_heatmaps(run: Run) -> list[Path]:

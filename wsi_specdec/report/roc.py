@@ -37,7 +37,7 @@ class RocCurve:
 def roc_points(
     labels: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """False and true positive rates at each distinct threshold, from (0, 0) to (1, 1).
+    """Find the false and true positive rates at each distinct threshold, from (0, 0) to (1, 1).
 
     Parameters
     ----------
@@ -91,14 +91,16 @@ def roc_curve(
     draws = np.mean([_on_grid(labels, s, weights) for s in scores], axis=0)
     tail = 100 * (1 - confidence) / 2
     low, high = np.percentile(draws, [tail, 100 - tail], axis=0)
-    areas = [float(np.trapezoid(t[0], f[0])) for f, t in (roc_points(labels, s, once) for s in scores)]
+    areas = [
+        float(np.trapezoid(t[0], f[0])) for f, t in (roc_points(labels, s, once) for s in scores)
+    ]
     return RocCurve(means, low, high, float(np.mean(areas)), len(scores))
 
 
 def _on_grid(
     labels: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """True positive rate on the grid, (B, 201); at a vertical step its upper end."""
+    """Read the true positive rate on the grid, (B, 201); at a vertical step its upper end."""
     fpr, tpr = roc_points(labels, scores, weights)
     return np.stack([np.interp(GRID, x, y) for x, y in zip(fpr, tpr, strict=True)])
 

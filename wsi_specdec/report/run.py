@@ -23,20 +23,16 @@ from wsi_specdec.keys import (
     LEDGER_FILE,
     MANIFEST_FILE,
     PREVIEWS_DIR,
-    PROB_PREFIX,
     PROVENANCE_FILE,
     RESULTS_FILE,
     SCORES_DIR,
     STORE_SUFFIX,
     TILES_DIR,
-    X,
-    Y,
 )
 from wsi_specdec.report.images import RunDirectoryError, read_rgb
 from wsi_specdec.runner import Outcome, read_ledger
 from wsi_specdec.store import open_store
-from wsi_specdec.store.calls import Call, read_calls
-from wsi_specdec.store.scores import read_scores
+from wsi_specdec.store.calls import Call, positive_scores, read_calls
 
 T = TypeVar("T")
 _RESULT_KEYS: Final = ("cohorts", "arms", "differences")
@@ -57,6 +53,19 @@ class SeedFolder:
         path = _existing(self.path / CALLS_FILE)
         return {call.slide_id: call for call in _reading(path, read_calls)}
 
+    def call(self, slide_id: str) -> Call:
+        """Call of one slide.
+
+        Raises
+        ------
+        RunDirectoryError
+            If the folder has none.
+        """
+        if slide_id not in self.calls:
+            msg = f"{self.path / CALLS_FILE} has no row for slide {slide_id!r}; aggregate again"
+            raise RunDirectoryError(msg)
+        return self.calls[slide_id]
+
     def heatmap(self, slide_id: str) -> Path:
         """Where the slide's heatmap lies."""
         return self.path / HEATMAPS_DIR / f"{slide_id}.png"
@@ -64,15 +73,7 @@ class SeedFolder:
     def tile_scores(self, slide_id: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Coordinates (N, 2) in level-0 pixels and scores (N,) of the slide's tiles."""
         path = _existing(self.path / SCORES_DIR / f"{slide_id}.parquet")
-        table = _reading(path, read_scores)
-        names = [name for name in table.columns if name.startswith(PROB_PREFIX)]
-        if not names:
-            msg = f"{path} has no column '{PROB_PREFIX}…'; score the slides again"
-            raise RunDirectoryError(msg)
-        coords = table[[X, Y]].to_numpy(dtype=np.int64)
-        # With more than two classes the first is the normal one, and its complement is shown.
-        scores = table[names[0]].to_numpy(dtype=np.float64)
-        return coords, scores if len(names) == 1 else 1 - scores
+        return _reading(path, positive_scores)
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,11 @@ class Run:
     def geometry(self, slide_id: str) -> tuple[Size, int]:
         """Size of the slide's finest level and side of a tile in its pixels."""
         store = open_store(self.path / TILES_DIR / f"{slide_id}{STORE_SUFFIX}")
-        level0 = Size(
-            int(store.attributes["level0_width"]), int(store.attributes["level0_height"])
-        )
-        return level0, store.tile_size_level0
+        width, height = (store.attributes.get(f"level0_{side}") for side in ("width", "height"))
+        if width is None or height is None:
+            msg = f"{store.path} does not state the slide's size; tile the slide again"
+            raise RunDirectoryError(msg)
+        return Size(int(width), int(height)), store.tile_size_level0
 
 
 def read_run(path: Path) -> Run:
@@ -160,9 +162,7 @@ def _check_keys(value: object, names: tuple[str, ...], file: Path, where: str = 
         raise RunDirectoryError(msg)
 
 
-def _arms(
-    path: Path, results: Mapping[str, Any] | None
-) -> dict[str, tuple[SeedFolder, ...]]:
+def _arms(path: Path, results: Mapping[str, Any] | None) -> dict[str, tuple[SeedFolder, ...]]:
     if results is None:
         return {"": (SeedFolder(path, None),)}
     return {

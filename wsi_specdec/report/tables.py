@@ -59,7 +59,11 @@ def cell_of(values: Mapping[str, Any]) -> Cell:
     value = values.get("value")
     if value is None:
         return Cell(MISSING, "", values.get("reason") or "not defined")
-    return Cell(f"{value:.3f}", interval(values.get("ci_low"), values.get("ci_high")), values.get("reason") or "")
+    return Cell(
+        f"{value:.3f}",
+        interval(values.get("ci_low"), values.get("ci_high")),
+        values.get("reason") or "",
+    )
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -107,6 +111,15 @@ def p_value(value: float | None) -> str:
     return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
+def percent(share: float) -> str:
+    """Write a share, such as `95 %`.
+
+    >>> percent(0.95), percent(0.995)
+    ('95 %', '99.5 %')
+    """
+    return f"{100 * share:g} %"
+
+
 def order_cohorts(names: Iterable[str]) -> list[str]:
     """Sort cohorts: internal, the external ones, then those that chose something."""
     rank = {INTERNAL: 0, VALIDATION: 2, TRAIN: 3}
@@ -129,24 +142,47 @@ def title_of_cohort(name: str) -> str:
     return name.capitalize()
 
 
-def footnotes(cells: Iterable[tuple[str, str, Cell]]) -> list[str]:
+def size_text(results: Mapping[str, Any], cohort: str) -> str:
+    """Say how large a cohort is, and whether its calls are optimistic."""
+    counts = results["cohorts"][cohort]
+    text = (
+        f"{counts['slides']} slides of {counts['patients']} patients, "
+        f"{counts['positives']} positive"
+    )
+    return f"{text}; threshold chosen here" if counts.get("threshold_chosen_here") else text
+
+
+def pair_name(difference: Mapping[str, Any]) -> str:
+    """Name what is compared, such as `sd − wd`."""
+    return f"{difference['arm']} {_MINUS} {difference['baseline']}"
+
+
+def sorted_differences(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Sort differences by metric, the headline ones first; pairs keep their order."""
+    rank = {(metric.unit, metric.name): place for place, metric in enumerate(HEADLINE)}
+    return sorted(
+        results["differences"],
+        key=lambda d: (rank.get((d["unit"], d["metric"]), len(rank)), d["unit"], d["metric"]),
+    )
+
+
+def footnotes(reasons: Iterable[tuple[str, str, str]]) -> list[str]:
     """Say each reason once, with the metrics and arms it is about.
 
     Parameters
     ----------
-    cells
-        Arm, metric and cell.
+    reasons
+        Arm, metric and reason; an empty reason is left out.
 
     Examples
     --------
-    >>> gone = Cell("–", "", "no positive slide")
-    >>> footnotes([("wd", "Sensitivity", gone), ("sd", "Sensitivity", gone)])
-    ['Sensitivity (wd, sd): no positive slide']
+    >>> footnotes([("wd", "Sensitivity", "no tumour"), ("sd", "Sensitivity", "no tumour")])
+    ['Sensitivity (wd, sd): no tumour']
     """
     where: dict[str, dict[str, list[str]]] = {}
-    for arm, metric, cell in cells:
-        if cell.reason:
-            where.setdefault(cell.reason, {}).setdefault(metric, []).append(arm)
+    for arm, metric, reason in reasons:
+        if reason:
+            where.setdefault(reason, {}).setdefault(metric, []).append(arm)
     return [
         ", ".join(f"{metric} ({', '.join(arms)})" for metric, arms in metrics.items())
         + f": {reason}"

@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from wsi_specdec.report.calls import call_name, ranked, score_text
 from wsi_specdec.report.tables import (
     HEADLINE,
-    MISSING,
     cell_of,
     footnotes,
     metric_of,
     order_cohorts,
+    size_text,
     title_of_cohort,
 )
 from wsi_specdec.store.calls import Call
@@ -39,44 +40,39 @@ def print_results(results: Mapping[str, Any], console: Console) -> None:
 
 def print_calls(calls: Sequence[Call], console: Console) -> None:
     """Print the calls of a folder of slides, highest score first, and how many there are."""
-    ranked = sorted(calls, key=lambda c: (c.score is None, -(c.score or 0.0), c.slide_id))
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("Slide", overflow="fold")
     for title in ("Score", "Threshold", "Tiles"):
         table.add_column(title, justify="right")
     table.add_column("Call")
-    for call in ranked[:_MAX_ROWS]:
+    for call in ranked(calls)[:_MAX_ROWS]:
         table.add_row(
             Text(call.slide_id),
-            MISSING if call.score is None else f"{call.score:.3f}",
-            MISSING if call.threshold is None else f"{call.threshold:.3f}",
+            score_text(call.score),
+            score_text(call.threshold),
             str(call.n_tiles),
-            Text(call.call or f"none ({call.state})"),
+            Text(call_name(call)),
         )
     console.print(table)
-    if len(ranked) > _MAX_ROWS:
-        console.print(f"… and {len(ranked) - _MAX_ROWS} more, in calls.csv", style="dim")
-    numbers = Counter(call.call or call.state for call in calls)
+    if len(calls) > _MAX_ROWS:
+        console.print(f"… and {len(calls) - _MAX_ROWS} more, in calls.csv", style="dim")
+    numbers = Counter(call_name(call) for call in calls)
     summary = ", ".join(f"{number} {name}" for name, number in sorted(numbers.items()))
     console.print(Text(f"{len(calls)} slides: {summary}"), highlight=False)
 
 
 def _print_cohort(results: Mapping[str, Any], cohort: str, console: Console) -> None:
-    counts = results["cohorts"][cohort]
-    title = (
-        f"{title_of_cohort(cohort)}: {counts['slides']} slides of {counts['patients']} patients, "
-        f"{counts['positives']} positive"
-    )
+    title = f"{title_of_cohort(cohort)}: {size_text(results, cohort)}"
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
     table.add_column("Arm", overflow="fold")
     for metric in HEADLINE:
-        table.add_column(metric.title, justify="right", max_width=11)
+        table.add_column(metric.title.replace(" ", "\n"), justify="right", no_wrap=True)
     named = []
     for arm in results["arms"]:
         cells = [cell_of(metric_of(results, arm, cohort, metric)) for metric in HEADLINE]
         shown = [Text.assemble(c.value, "\n", (c.interval, "dim")) for c in cells]
         table.add_row(Text(arm), *shown)
-        named += [(arm, metric.title, c) for metric, c in zip(HEADLINE, cells, strict=True)]
+        named += [(arm, m.title, c.reason) for m, c in zip(HEADLINE, cells, strict=True)]
     console.print(table)
     for note in footnotes(named):
         console.print(Text(note), style="dim", highlight=False)

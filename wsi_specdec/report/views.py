@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import yaml
@@ -18,8 +19,11 @@ from wsi_specdec.report.tables import (
     metric_of,
     order_cohorts,
     p_value,
+    pair_name,
     signed,
     signed_interval,
+    size_text,
+    sorted_differences,
     title_of_cohort,
     title_of_metric,
 )
@@ -65,16 +69,22 @@ class DetailTable:
 class DifferenceRow:
     """One arm against the baseline, as text."""
 
-    cohort: str
     metric: str
-    arm: str
-    baseline: str
+    arms: str
     delta: str
     interval: str
     p: str
     p_adjusted: str
     test: str
-    headline: bool
+
+
+@dataclass(frozen=True)
+class DifferenceTable:
+    """The differences of one cohort."""
+
+    title: str
+    rows: Sequence[DifferenceRow]
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -123,33 +133,21 @@ def detail_tables(results: Mapping[str, Any]) -> list[DetailTable]:
     return tables
 
 
-def difference_rows(results: Mapping[str, Any]) -> list[DifferenceRow]:
-    """Write each difference as text, headline metrics first within their cohort."""
-    rank = {(m.unit, m.name): place for place, m in enumerate(HEADLINE)}
-    cohorts = order_cohorts(d["cohort"] for d in results["differences"])
-    ordered = sorted(
-        results["differences"],
-        key=lambda d: (
-            cohorts.index(d["cohort"]),
-            rank.get((d["unit"], d["metric"]), len(rank)),
-            d["unit"],
-            d["metric"],
-        ),
-    )
+def difference_tables(results: Mapping[str, Any]) -> list[DifferenceTable]:
+    """Write each difference as text, one table per cohort, headline metrics first."""
+    by_cohort: dict[str, list[Mapping[str, Any]]] = {}
+    for difference in sorted_differences(results):
+        by_cohort.setdefault(difference["cohort"], []).append(difference)
     return [
-        DifferenceRow(
-            cohort=title_of_cohort(d["cohort"]),
-            metric=title_of_metric(d["unit"], d["metric"]),
-            arm=d["arm"],
-            baseline=d["baseline"],
-            delta=signed(d["delta"]),
-            interval=signed_interval(d.get("ci_low"), d.get("ci_high")),
-            p=p_value(d["p"]),
-            p_adjusted=p_value(d.get("p_adjusted")),
-            test=d["test"] or MISSING,
-            headline=(d["unit"], d["metric"]) in rank,
+        DifferenceTable(
+            title_of_cohort(cohort),
+            [_difference_row(d) for d in by_cohort[cohort]],
+            footnotes(
+                (pair_name(d), title_of_metric(d["unit"], d["metric"]), d.get("reason") or "")
+                for d in by_cohort[cohort]
+            ),
         )
-        for d in ordered
+        for cohort in order_cohorts(by_cohort)
     ]
 
 
@@ -162,8 +160,10 @@ def arm_settings(results: Mapping[str, Any]) -> tuple[list[str], list[tuple[str,
     rows = [(key, [_plain(flat[name].get(key)) for name in arms]) for key in differing]
     rows.append(("seeds", [", ".join(map(str, arm["seeds"])) for arm in arms.values()]))
     costs = {name: _flatten(arm.get("cost") or {}) for name, arm in arms.items()}
-    for key in dict.fromkeys(key for cost in costs.values() for key in cost):
-        rows.append((key, [_plain(costs[name].get(key)) for name in arms]))
+    rows += [
+        (key, [_plain(costs[name].get(key)) for name in arms])
+        for key in dict.fromkeys(key for cost in costs.values() for key in cost)
+    ]
     return list(arms), rows
 
 
@@ -178,6 +178,17 @@ def failures(run: Run) -> list[Failure]:
         elif outcome.state != "done":
             found.append(Failure(slide_id, cohort, outcome.state, outcome.reason))
     return found
+
+
+def created_text(run: Run) -> str:
+    """Write when the run was made, to the minute; nothing where it is not known."""
+    created = run.provenance.get("created")
+    if not isinstance(created, str):
+        return ""
+    try:
+        return datetime.fromisoformat(created).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return created
 
 
 def provenance_rows(run: Run) -> list[tuple[str, str]]:
@@ -200,18 +211,25 @@ def _cohort_row(run: Run, name: str, members: Sequence[str]) -> CohortRow:
     )
 
 
+def _difference_row(difference: Mapping[str, Any]) -> DifferenceRow:
+    return DifferenceRow(
+        metric=title_of_metric(difference["unit"], difference["metric"]),
+        arms=pair_name(difference),
+        delta=signed(difference["delta"]),
+        interval=signed_interval(difference.get("ci_low"), difference.get("ci_high")),
+        p=p_value(difference["p"]),
+        p_adjusted=p_value(difference.get("p_adjusted")),
+        test=difference["test"] or MISSING,
+    )
+
+
 def _result_table(results: Mapping[str, Any], cohort: str) -> ResultTable:
     rows, named = [], []
     for arm in results["arms"]:
         cells = [cell_of(metric_of(results, arm, cohort, metric)) for metric in HEADLINE]
         rows.append((arm, cells))
-        named += [(arm, metric.title, cell) for metric, cell in zip(HEADLINE, cells, strict=True)]
-    counts = results["cohorts"][cohort]
-    size = (
-        f"{counts['slides']} slides of {counts['patients']} patients, "
-        f"{counts['positives']} positive"
-    )
-    return ResultTable(title_of_cohort(cohort), size, rows, footnotes(named))
+        named += [(arm, m.title, cell.reason) for m, cell in zip(HEADLINE, cells, strict=True)]
+    return ResultTable(title_of_cohort(cohort), size_text(results, cohort), rows, footnotes(named))
 
 
 def _metrics_there_are(results: Mapping[str, Any], cohort: str) -> list[Metric]:

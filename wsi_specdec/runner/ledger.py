@@ -1,6 +1,7 @@
 """What became of each slide: an append-only journal, and the CSV rendered from it."""
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -10,9 +11,9 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Any, BinaryIO, Literal, Self, get_args
 
-from wsi_specdec.errors import StoreError
+from wsi_specdec.errors import ConfigError, StoreError
 from wsi_specdec.files import write_text
 from wsi_specdec.keys import JOURNAL_FILE, LEDGER_FILE, LOG_FILE
 
@@ -101,7 +102,12 @@ class Ledger:
     Parameters
     ----------
     out
-        Output folder, made if it is missing. Only one process may write to its ledger.
+        Output folder, made if it is missing.
+
+    Raises
+    ------
+    ConfigError
+        If another process has this ledger open.
     """
 
     def __init__(self, out: Path) -> None:
@@ -109,8 +115,9 @@ class Ledger:
         self._csv = out / LEDGER_FILE
         self._journal = out / JOURNAL_FILE
         self._log = out / LOG_FILE
-        self._rows = {row.slide_id: row for row in _read_journal(self._journal)}
         self._handle = self._journal.open("ab")
+        _lock(self._handle, out)
+        self._rows = {row.slide_id: row for row in _read_journal(self._journal)}
         if _is_torn(self._journal):
             self._handle.write(b"\n")
         self._rendered = time.monotonic()
@@ -147,13 +154,9 @@ class Ledger:
     def render(self) -> None:
         """Write `ledger.csv` atomically, sorted by slide."""
         out = io.StringIO()
-        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for slide_id in sorted(self._rows):
-            row = asdict(self._rows[slide_id])
-            row["seconds"] = f"{row['seconds']:.3f}"
-            row["peak_rss_mb"] = f"{row['peak_rss_mb']:.1f}"
-            writer.writerow(row)
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(_cells(self._rows[slide_id]) for slide_id in sorted(self._rows))
         write_text(self._csv, out.getvalue())
         self._rendered = time.monotonic()
 
@@ -211,8 +214,27 @@ def _parse(line: bytes) -> Outcome | None:
         return None
 
 
+def _cells(row: Outcome) -> list[object]:
+    """Values of a row in the order of the columns, its figures rounded to what they mean."""
+    rounded = {"seconds": f"{row.seconds:.3f}", "peak_rss_mb": f"{row.peak_rss_mb:.1f}"}
+    return [rounded.get(name, getattr(row, name)) for name in COLUMNS]
+
+
 def _json_line(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def _lock(handle: BinaryIO, out: Path) -> None:
+    """Hold the journal for this process; the system lets go of it however the process ends."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.close()
+        msg = f"another run is writing to {out}: wait for it, or choose another --out"
+        raise ConfigError(msg) from error
+    except OSError:
+        # Some network file systems have no locks; there the user has to take care.
+        return
 
 
 def _is_torn(path: Path) -> bool:

@@ -1,6 +1,6 @@
-"""Spreads slides over worker processes of this machine."""
+"""Spreads slides over worker processes, of this machine or of a Dask cluster."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from typing import Any
@@ -9,9 +9,7 @@ from wsi_specdec.config import RunnerConfig
 from wsi_specdec.progress import progress
 from wsi_specdec.runner.ledger import Ledger, LedgerSummary, Outcome
 from wsi_specdec.runner.task import PayloadT, Report, Task, TaskResult
-from wsi_specdec.runner.worker import Worker
-
-_POLL_SECONDS = 1.0
+from wsi_specdec.runner.worker import POLL_SECONDS, Worker
 
 
 def run_over_slides(
@@ -27,7 +25,8 @@ def run_over_slides(
     A slide whose process crashes, is killed, hangs past `runner.timeout_s` or outgrows
     `runner.memory_limit_mb` is recorded as failed, and so is one whose function raises (with the
     traceback in `log.jsonl`); `UnsupportedSlideError` makes it skipped. No other slide is
-    affected. On KeyboardInterrupt the workers are stopped and what is finished stays recorded.
+    affected. On KeyboardInterrupt the workers are stopped and what is finished stays recorded;
+    under Dask, slides that a cluster's workers are busy with are left to end by themselves.
 
     Parameters
     ----------
@@ -39,7 +38,8 @@ def run_over_slides(
     ledger
         Where outcomes go.
     runner
-        Number of processes, time and memory limits.
+        Number of processes, time and memory limits; or the Dask scheduler whose workers take one
+        slide a thread, each in a process of its own all the same.
     title
         What the progress bar is headed.
 
@@ -50,8 +50,10 @@ def run_over_slides(
     """
     outcomes: dict[str, Outcome] = {}
     tiles = 0
-    workers = [Worker(runner) for _ in range(min(runner.workers, len(tasks)))]
-    with progress(title, len(tasks)) as tick, closing(_run(function, tasks, workers)) as reports:
+    with (
+        progress(title, len(tasks)) as tick,
+        closing(_reports(function, tasks, runner)) as reports,
+    ):
         for task, report in reports:
             outcomes[task.slide_id] = _record(ledger, task, report)
             tiles += report.tiles
@@ -60,11 +62,25 @@ def run_over_slides(
     return LedgerSummary.of(outcomes[task.slide_id] for task in tasks)
 
 
+def _reports(
+    function: Callable[[PayloadT], TaskResult],
+    tasks: Sequence[Task[PayloadT]],
+    runner: RunnerConfig,
+) -> Generator[tuple[Task[PayloadT], Report], None, None]:
+    if runner.scheduler is not None:
+        # Imported only where asked for: it is slow to load.
+        from wsi_specdec.runner.cluster import run_on_cluster
+
+        return run_on_cluster(function, tasks, runner, runner.scheduler)
+    workers = [Worker(runner) for _ in range(min(runner.workers, len(tasks)))]
+    return _run(function, tasks, workers)
+
+
 def _run(
     function: Callable[[PayloadT], TaskResult],
     tasks: Iterable[Task[PayloadT]],
     workers: Sequence[Worker],
-) -> Iterator[tuple[Task[PayloadT], Report]]:
+) -> Generator[tuple[Task[PayloadT], Report], None, None]:
     """Yield each task with its report as it ends; leaving early stops the workers."""
     queue = iter(tasks)
     free = list(workers)
@@ -88,7 +104,7 @@ def _run(
 
 def _ended(busy: dict[Future[Report], tuple[Worker, Task[Any]]]) -> list[Future[Report]]:
     """Wait a while, and return the futures that are done or overdue."""
-    wait(busy, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+    wait(busy, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
     return [future for future, (worker, _) in busy.items() if future.done() or worker.overdue()]
 
 

@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -13,8 +13,10 @@ from wsi_specdec.config import RunnerConfig
 from wsi_specdec.runner.memory import EXIT_OUTGREW_MEMORY
 from wsi_specdec.runner.task import Report, Task, TaskResult, describe, run_task
 
+POLL_SECONDS = 1.0
+
 # A worker that has not taken its task by then did not start, or was lost in taking it.
-_START_SECONDS = 120.0
+_START_SECONDS = 300.0
 _GRACE_SECONDS = 30.0
 # Memory that a worker keeps between slides; above this share of its limit it is replaced.
 _KEPT_SHARE = 0.5
@@ -60,6 +62,13 @@ class Worker:
             allowed += self._config.timeout_s + _GRACE_SECONDS
         return time.monotonic() - self._submitted > allowed
 
+    def wait(self) -> Report:
+        """Wait for the task to end, and return what became of it."""
+        assert self._future is not None
+        while not (self._future.done() or self.overdue()):
+            wait([self._future], timeout=POLL_SECONDS)
+        return self.collect()
+
     def collect(self) -> Report:
         """Return what became of the task, replacing the process where that is needed."""
         report = self._report()
@@ -71,7 +80,7 @@ class Worker:
     def stop(self) -> None:
         """End the process, whatever it is doing."""
         if self._pool is not None:
-            self._pool.stop()
+            self._pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it bare
             self._pool.join()
             self._pool = None
 

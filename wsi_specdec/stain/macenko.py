@@ -69,7 +69,9 @@ def _extreme_vectors(tissue: NDArray[np.float64], percentile: float) -> NDArray[
     low, high = np.percentile(angles, [percentile, 100 - percentile])
     if not high - low >= np.deg2rad(_MIN_ANGLE_DEGREES):
         return None
-    vectors = np.array([[np.cos(low), np.sin(low)], [np.cos(high), np.sin(high)]]) @ axes.T
+    vectors: NDArray[np.float64] = (
+        np.array([[np.cos(low), np.sin(low)], [np.cos(high), np.sin(high)]]) @ axes.T
+    )
     # Haematoxylin absorbs more red than eosin does.
     return vectors[::-1] if vectors[0, 0] < vectors[1, 0] else vectors
 

@@ -222,6 +222,11 @@ def open_store(path: Path) -> TileStore:
     return TileStore(path, MappingProxyType(attributes), layout, codec)
 
 
+def store_path(out: Path, slide_id: str) -> Path:
+    """Path of a slide's store in the run directory `out`."""
+    return out / TILES_DIR / f"{slide_id}{STORE_SUFFIX}"
+
+
 def find_stores(folder: Path) -> dict[str, Path]:
     """Find the stores of a run directory, or of the folder of stores itself.
 
@@ -286,8 +291,10 @@ def _tiles_metadata(folder: Path) -> tuple[TileLayout, Literal["jpeg", "lossless
 
 def _decode_zstd(data: bytes, out: NDArray[np.uint8]) -> None:
     try:
-        pixels = imagecodecs.zstd_decode(data)
+        length = len(imagecodecs.zstd_decode(data, out=out.data.cast("B")))
     except imagecodecs.ZstdError as error:
         msg = f"not a readable zstd frame: {error}"
         raise ValueError(msg) from error
-    out[...] = np.frombuffer(pixels, np.uint8).reshape(out.shape)
+    if length != out.size:
+        msg = f"{length} bytes of pixels where {out.size} belong"
+        raise ValueError(msg)

@@ -90,7 +90,7 @@ class Shard:
 def _max_open() -> int:
     """Leave most file descriptors to the rest of the process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 4096 if soft == resource.RLIM_INFINITY else max(8, min(4096, soft // 4))
+    return 1024 if soft == resource.RLIM_INFINITY else max(8, min(1024, soft // 4))
 
 
 @lru_cache(maxsize=_max_open())

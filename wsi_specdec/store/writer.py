@@ -57,8 +57,9 @@ class TileStoreWriter:
     --------
     >>> import numpy as np, tempfile
     >>> from wsi_specdec.store import open_store
+    >>> folder = tempfile.TemporaryDirectory()
     >>> attributes = {"slide_id": "s", "tile_size_level0_px": 8}
-    >>> path = Path(tempfile.mkdtemp()) / "s.zarr"
+    >>> path = Path(folder.name) / "s.zarr"
     >>> with TileStoreWriter(
     ...     path, n_tiles=1, tile_size=8, codec="lossless", attributes=attributes
     ... ) as writer:
@@ -66,6 +67,7 @@ class TileStoreWriter:
     ...     writer.finish(coords=[[0, 0]], tissue_fraction=[1.0], label=[-1], quality={})
     >>> open_store(path).n_tiles
     1
+    >>> folder.cleanup()
     """
 
     def __init__(

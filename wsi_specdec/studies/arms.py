@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsi_specdec.aggregation import fit_aggregator, make_calls, save_aggregator
-from wsi_specdec.cohort import Slide, cohort_slides
+from wsi_specdec.cohort import Slide
 from wsi_specdec.config import ArmConfig, PipelineConfig
 from wsi_specdec.files import read_json, write_json
 from wsi_specdec.keys import AGGREGATOR_DIR, ARMS_DIR, CALLS_FILE, MODEL_DIR, SCORES_DIR, TRAIN
+from wsi_specdec.provenance import provenance
 from wsi_specdec.scoring import score_stores
-from wsi_specdec.store import TileStore, write_calls
+from wsi_specdec.store import TileStore
+from wsi_specdec.store.calls import write_calls
 from wsi_specdec.training import train
 
 
@@ -82,8 +84,13 @@ def run_arm(run: ArmRun, cohort: Cohort, config: PipelineConfig) -> None:
     stores = {s.slide_id: cohort.stores[s.slide_id] for s in judged if s.slide_id in cohort.stores}
     with _timed(run, "score"):
         score_stores(stores, run.model, run.scores, config.score, cohort.stain_dir)
-    fitted_on = cohort_slides(judged, config.aggregate.fit_on)
-    aggregator = fit_aggregator(run.scores, fitted_on, config.aggregate)
+    aggregator = fit_aggregator(
+        run.scores,
+        judged,
+        config.aggregate,
+        states=cohort.states,
+        provenance=provenance(seed=run.seed),
+    )
     save_aggregator(run.folder / AGGREGATOR_DIR, aggregator)
     write_calls(run.calls, make_calls(run.scores, judged, aggregator, cohort.states))
 

@@ -27,11 +27,22 @@ def check_brightfield(image: NDArray[np.uint8]) -> None:
     UnsupportedSlideError
         If the background is dark.
     """
-    dark = float((image.max(axis=2) < _DARK).mean())
-    bright = float((image.min(axis=2) > _BRIGHT).mean())
+    dark = float((brightest_channel(image) < _DARK).mean())
+    bright = float((darkest_channel(image) > _BRIGHT).mean())
     if dark > _MAX_DARK_SHARE and bright < _MIN_BRIGHT_SHARE:
         msg = (
             f"looks like fluorescence: dark background ({dark:.0%} of the slide is dark, "
             f"{bright:.1%} bright); only brightfield slides such as H&E are supported"
         )
         raise UnsupportedSlideError(msg)
+
+
+def brightest_channel(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the highest of a pixel's three values: (h, w) of (h, w, 3)."""
+    # Plane by plane: numpy's reduction over an axis of three is several times slower.
+    return np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
+
+
+def darkest_channel(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the lowest of a pixel's three values: (h, w) of (h, w, 3)."""
+    return np.minimum(np.minimum(image[..., 0], image[..., 1]), image[..., 2])

@@ -41,7 +41,7 @@ def area_fractions(
     `scale` is the number of level-0 pixels per mask pixel in x and in y; all else as in
     `tissue_fractions`.
     """
-    integral = cv2.integral(mask.astype(np.uint8), sdepth=cv2.CV_32S)
+    integral = np.asarray(cv2.integral(mask.astype(np.uint8), sdepth=cv2.CV_32S), np.int32)
     left, top = (coords[:, axis] / scale[axis] for axis in (0, 1))
     right, bottom = (left + size_level0 / scale[0], top + size_level0 / scale[1])
     covered = (

@@ -25,21 +25,24 @@ def contours(mask: NDArray[np.bool_], downsample: float) -> list[Polygon]:
         level-0 pixels, k >= 3, through the centres of the area's border pixels, without the
         first point repeated; areas too small to have a ring are left out.
     """
-    rings, hierarchy = cv2.findContours(
+    if not mask.any():
+        return []
+    found, hierarchy = cv2.findContours(
         mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
     )
-    if hierarchy is None:
-        return []
-    parents = hierarchy[0][:, 3]
+    rings = [_to_level0(np.asarray(ring), downsample) for ring in found]
+    parents = [int(parent) for parent in hierarchy[0, :, 3]]
     holes: dict[int, list[NDArray[np.int64]]] = {}
-    for index in np.flatnonzero(parents >= 0):
-        holes.setdefault(int(parents[index]), []).append(_to_level0(rings[index], downsample))
+    for ring, parent in zip(rings, parents, strict=True):
+        if parent >= 0 and len(ring) >= 3:
+            holes.setdefault(parent, []).append(ring)
     return [
-        (_to_level0(rings[index], downsample), *(h for h in holes.get(index, []) if len(h) >= 3))
-        for index in map(int, np.flatnonzero(parents < 0))
-        if len(rings[index]) >= 3
+        (ring, *holes.get(index, ()))
+        for index, (ring, parent) in enumerate(zip(rings, parents, strict=True))
+        if parent < 0 and len(ring) >= 3
     ]
 
 
-def _to_level0(ring: NDArray[np.int32], downsample: float) -> NDArray[np.int64]:
-    return np.rint((ring.reshape(-1, 2) + 0.5) * downsample).astype(np.int64)
+def _to_level0(ring: NDArray[np.generic], downsample: float) -> NDArray[np.int64]:
+    points = ring.reshape(-1, 2).astype(np.float64)
+    return np.floor((points + 0.5) * downsample).astype(np.int64)

@@ -1,0 +1,79 @@
+"""One quick demo, run once as a user runs it, that the chain's tests look at."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+import tifffile
+
+REPOSITORY = Path(__file__).parents[2]
+Program = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def run_program(
+    *arguments: str | Path, cwd: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run `wsi-specdec` in a process of its own, as a user does."""
+    command = [sys.executable, "-m", "wsi_specdec", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=cwd, env=environment
+    )
+
+
+class MakeSlide(Protocol):
+    """Writes a small slide: clean glass, with one purple square if `tissue`."""
+
+    def __call__(self, path: Path, *, mpp: float | None = 0.5, tissue: bool = True) -> Path: ...
+
+
+@pytest.fixture(scope="session")
+def make_slide() -> MakeSlide:
+    def make(path: Path, *, mpp: float | None = 0.5, tissue: bool = True) -> Path:
+        image = np.full((1024, 1024, 3), 244, np.uint8)
+        if tissue:
+            noise = np.random.default_rng(0).integers(-20, 20, (512, 512, 3))
+            image[256:768, 256:768] = np.array([150, 80, 160]) + noise
+        tifffile.imwrite(
+            path,
+            image,
+            tile=(256, 256),
+            photometric="rgb",
+            compression="zlib",
+            resolution=None if mpp is None else (1e4 / mpp, 1e4 / mpp),
+            resolutionunit="NONE" if mpp is None else "CENTIMETER",
+        )
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def program() -> Program:
+    return run_program
+
+
+@pytest.fixture(scope="session")
+def quick_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("quick") / "demo"
+    done = run_program("demo", "--quick", "--out", out)
+    assert done.returncode == 0, done.stderr
+    (out / "stdout.txt").write_text(done.stdout)
+    return out
+
+
+@pytest.fixture
+def demo_copy(quick_demo: Path, tmp_path: Path) -> Path:
+    """Give a copy of the finished quick demo that a test may change."""
+    return Path(shutil.copytree(quick_demo, tmp_path / "demo"))

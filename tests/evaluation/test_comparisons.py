@@ -1,0 +1,190 @@
+"""Differences between arms."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+
+from wsi_specdec.cohort import Slide
+from wsi_specdec.config import EvaluateConfig
+from wsi_specdec.errors import ConfigError, ManifestError
+from wsi_specdec.evaluation import SeedRun, pairs_of
+from wsi_specdec.metrics import delong, holm, mcnemar
+
+Results = dict[str, Any]
+
+
+class World(Protocol):
+    slides: list[Slide]
+    runs: dict[str, list[SeedRun]]
+    slide_scores: dict[tuple[str, int], dict[str, float]]
+
+    def results(self, config: EvaluateConfig = ...) -> dict[str, Any]: ...
+
+
+class BuildWorld(Protocol):
+    def __call__(
+        self, slides: list[Slide], arms: dict[str, float], seeds: Sequence[int] = ...
+    ) -> World: ...
+
+
+PAIRS = [("sd", "wd"), ("wd+macenko", "wd"), ("sd+macenko", "wd"), ("sd+macenko", "wd+macenko")]
+COMPARED = {
+    ("patch", "auroc"),
+    ("slide", "auroc"),
+    ("slide", "balanced_accuracy"),
+    ("slide", "accuracy"),
+}
+
+
+def internal(count: int) -> list[Slide]:
+    return [Slide(f"s{r:02}", Path("x.tif"), f"p{r:02}", r % 2, "internal") for r in range(count)]
+
+
+def test_every_arm_is_compared_with_the_baseline_and_its_sibling(results: Results) -> None:
+    differences = results["differences"]
+    expected = {
+        (*pair, cohort, *compared)
+        for pair in PAIRS
+        for cohort in ("internal", "external")
+        for compared in COMPARED
+    }
+    found = [(d["arm"], d["baseline"], d["cohort"], d["unit"], d["metric"]) for d in differences]
+    assert len(found) == len(set(found))
+    # The threshold was chosen on validation, so nothing is compared there.
+    assert set(found) == expected
+
+
+def test_delta_is_the_difference_of_the_values(results: Results) -> None:
+    for each in results["differences"]:
+        values = [
+            results["arms"][arm]["cohorts"][each["cohort"]][each["unit"]][each["metric"]]["value"]
+            for arm in (each["arm"], each["baseline"])
+        ]
+        assert each["delta"] == pytest.approx(values[0] - values[1])
+        if each["ci_low"] is not None:
+            assert each["ci_low"] <= each["ci_high"]
+        assert each["test"] == "bootstrap over seeds and patients"
+
+
+def test_p_values_are_adjusted_within_cohort_unit_and_metric(results: Results) -> None:
+    differences = results["differences"]
+    for cohort in ("internal", "external"):
+        for unit, metric in COMPARED:
+            family = [
+                d
+                for d in differences
+                if (d["cohort"], d["unit"], d["metric"]) == (cohort, unit, metric)
+            ]
+            assert [d["p_adjusted"] for d in family] == holm([d["p"] for d in family])
+
+
+def test_independent_slides_of_one_seed_are_tested_by_delong_and_mcnemar(
+    build_world: BuildWorld,
+) -> None:
+    world = build_world(internal(40), {"wd": 0.3, "sd": 1.0})
+    found = {(d["unit"], d["metric"]): d for d in world.results()["differences"]}
+    labels = np.array([slide.label for slide in world.slides])
+    arm, base = (np.array(list(world.slide_scores[name, 0].values())) for name in ("sd", "wd"))
+    expected = delong(labels, arm, base, 0.95)
+    auroc = found["slide", "auroc"]
+    assert (auroc["test"], auroc["p"]) == ("DeLong", pytest.approx(expected.p))
+    assert (auroc["ci_low"], auroc["ci_high"]) == pytest.approx((expected.ci_low, expected.ci_high))
+    accuracy = found["slide", "accuracy"]
+    assert accuracy["test"] == "McNemar, exact; interval by bootstrap over patients"
+    assert accuracy["p"] == pytest.approx(mcnemar(labels, arm >= 0.5, base >= 0.5))
+    for key in (("patch", "auroc"), ("slide", "balanced_accuracy")):
+        assert found[key]["test"] == "bootstrap over patients"
+
+
+def test_patients_with_several_slides_are_never_tested_by_delong(build_world: BuildWorld) -> None:
+    slides = [replace(s, patient_id=f"p{row // 2}") for row, s in enumerate(internal(24))]
+    found = build_world(slides, {"wd": 0.3, "sd": 1.0}).results()["differences"]
+    assert {d["test"] for d in found} == {"bootstrap over patients"}
+
+
+def test_a_better_arm_is_found_and_an_equal_one_is_not(build_world: BuildWorld) -> None:
+    world = build_world(internal(60), {"wd": 0.1, "sd": 1.5})
+    world.runs["same"] = world.runs["wd"]
+    found = {
+        (d["arm"], d["unit"], d["metric"]): d
+        for d in world.results()["differences"]
+        if d["metric"] == "auroc"
+    }
+    for unit in ("patch", "slide"):
+        better, same = found["sd", unit, "auroc"], found["same", unit, "auroc"]
+        assert better["p_adjusted"] < 0.05
+        assert better["ci_low"] > 0
+        assert (same["delta"], same["p"], same["p_adjusted"]) == (0, 1, 1)
+        assert same["ci_low"] is None
+        assert same["reason"]
+
+
+def test_one_arm_is_compared_with_nothing(build_world: BuildWorld) -> None:
+    assert build_world(internal(8), {"sd": 1.0}).results()["differences"] == []
+
+
+def test_missing_baseline_names_the_arms(build_world: BuildWorld) -> None:
+    world = build_world(internal(8), {"sd": 1.0, "sd+macenko": 1.0})
+    with pytest.raises(ConfigError, match=r"baseline 'wd' is not among the arms sd, sd\+macenko"):
+        world.results()
+    config = EvaluateConfig(bootstrap=100, baseline="sd")
+    assert {d["baseline"] for d in world.results(config)["differences"]} == {"sd"}
+
+
+@pytest.mark.parametrize(
+    ("arms", "baseline", "expected"),
+    [
+        (["wd"], "sd", []),
+        (["wd", "sd"], "wd", [("sd", "wd")]),
+        (["sd", "wd+m", "wd"], "wd", [("sd", "wd"), ("wd+m", "wd")]),
+        (["wd", "wd+m", "sd+m"], "wd", [("wd+m", "wd"), ("sd+m", "wd"), ("sd+m", "wd+m")]),
+        (["wd", "wd+m", "sd+n"], "wd", [("wd+m", "wd"), ("sd+n", "wd")]),
+        (
+            ["wd+m", "sd+m", "sd"],
+            "wd+m",
+            [("sd+m", "wd+m"), ("sd", "wd+m")],
+        ),
+    ],
+)
+def test_pairs(arms: list[str], baseline: str, expected: list[tuple[str, str]]) -> None:
+    assert [(pair.arm, pair.baseline) for pair in pairs_of(arms, baseline)] == expected
+
+
+def test_arms_must_have_the_same_seeds(build_world: BuildWorld) -> None:
+    world = build_world(internal(8), {"wd": 1.0, "sd": 1.0}, seeds=(0, 1))
+    world.runs["sd"].pop()
+    with pytest.raises(ConfigError, match="the same seeds"):
+        world.results()
+    world.runs["sd"].append(replace(world.runs["sd"][0]))
+    with pytest.raises(ConfigError, match="the same seeds"):
+        world.results()
+    world.runs["sd"].clear()
+    with pytest.raises(ConfigError, match="nothing to evaluate"):
+        world.results()
+
+
+def test_arms_must_have_called_the_same_slides(build_world: BuildWorld) -> None:
+    world = build_world(internal(8), {"wd": 1.0, "sd": 1.0})
+    path = world.runs["sd"][0].calls
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    with pytest.raises(ManifestError, match=r"lacks 1 slides of the manifest \(s07\)"):
+        world.results()
+    path.write_text("".join([*lines[:-1], "s07,p07,internal,,,,,0,failed\n"]))
+    with pytest.raises(ManifestError, match=r"identical slides, .* has a call for s07"):
+        world.results()
+
+
+def test_cohorts_other_than_the_one_fitted_on_are_compared(build_world: BuildWorld) -> None:
+    slides = [replace(s, split="validation") for s in internal(8)]
+    world = build_world(slides, {"wd": 0.5, "sd": 1.0})
+    assert world.results()["differences"] == []
+    for arm, runs in world.runs.items():
+        world.runs[arm] = [replace(run, fitted_on=None) for run in runs]
+    results = world.results()
+    assert results["cohorts"]["validation"]["threshold_chosen_here"] is False
+    assert {d["cohort"] for d in results["differences"]} == {"validation"}

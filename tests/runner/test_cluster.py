@@ -1,0 +1,83 @@
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from distributed import Client, LocalCluster
+
+from wsi_specdec.config import RunnerConfig
+from wsi_specdec.errors import ConfigError
+from wsi_specdec.runner import Ledger, Task, cluster, read_ledger, run_over_slides
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def address(task_module: ModuleType) -> Iterator[str]:
+    """A cluster of two workers, whose processes find the task functions."""
+    folder = str(Path(str(task_module.__file__)).parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", folder)
+        with LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=""
+        ) as local:
+            yield local.scheduler_address
+
+
+def test_crashes_and_hangs_cost_themselves_alone_on_a_cluster_too(
+    tmp_path: Path, task_module: ModuleType, address: str
+) -> None:
+    payloads = [("tiles", 1), ("kill", None), ("hang", 60), ("unsupported", None), ("tiles", 2)]
+    tasks = [Task(f"s{i}", payload) for i, payload in enumerate(payloads)]
+    runner = RunnerConfig(scheduler=address, timeout_s=2.0)
+    with Ledger(tmp_path) as ledger:
+        summary = run_over_slides(
+            task_module.run, tasks, ledger=ledger, runner=runner, title="test"
+        )
+    assert summary.counts == {"done": 2, "empty": 0, "failed": 2, "skipped": 1}
+    rows = {row.slide_id: row for row in read_ledger(tmp_path)}
+    assert "SIGKILL" in rows["s1"].reason
+    assert "took longer than 2 s" in rows["s2"].reason
+
+
+def test_a_cluster_worker_killed_midway_loses_no_slide(
+    tmp_path: Path, task_module: ModuleType, address: str
+) -> None:
+    with Client(address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        pids = list(client.run(os.getpid).values())
+
+    def kill_one_once_recorded() -> None:
+        journal = tmp_path / "ledger.jsonl"
+        while not (journal.exists() and journal.stat().st_size):
+            time.sleep(0.05)
+        os.kill(pids[0], signal.SIGKILL)
+
+    threading.Thread(target=kill_one_once_recorded, daemon=True).start()
+    tasks = [Task(f"s{i}", ("slow", 0.5)) for i in range(8)]
+    with Ledger(tmp_path) as ledger:
+        summary = run_over_slides(
+            task_module.run,
+            tasks,
+            ledger=ledger,
+            runner=RunnerConfig(scheduler=address),
+            title="test",
+        )
+    assert summary.counts["done"] == 8
+
+
+def test_no_scheduler_is_one_clear_error(
+    tmp_path: Path, task_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 1)
+    runner = RunnerConfig(scheduler="tcp://127.0.0.1:9")
+    with (
+        Ledger(tmp_path) as ledger,
+        pytest.raises(ConfigError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
+    ):
+        run_over_slides(
+            task_module.run, [Task("a", ("tiles", 1))], ledger=ledger, runner=runner, title="test"
+        )

@@ -1,0 +1,126 @@
+"""Differences between arms, paired on identical units, seeds and resamples."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from wsi_specdec.errors import ConfigError
+from wsi_specdec.metrics import (
+    MCNEMAR,
+    Difference,
+    Resampled,
+    compare,
+    delong,
+    holm,
+    mcnemar,
+)
+
+# What is compared, as unit and metric.
+COMPARED = (
+    ("patch", "auroc"),
+    ("slide", "auroc"),
+    ("slide", "balanced_accuracy"),
+    ("slide", "accuracy"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An arm, and the arm it is compared with."""
+
+    arm: str
+    baseline: str
+
+
+def pairs_of(arms: Sequence[str], baseline: str) -> list[Pair]:
+    """List what is compared: each arm with the baseline, and `a+x` with `<baseline>+x` too.
+
+    Raises
+    ------
+    ConfigError
+        If there are several arms and the baseline is none of them.
+
+    Examples
+    --------
+    >>> [f"{p.arm} - {p.baseline}" for p in pairs_of(["wd", "sd", "wd+m", "sd+m"], "wd")]
+    ['sd - wd', 'wd+m - wd', 'sd+m - wd', 'sd+m - wd+m']
+    """
+    if len(arms) < 2:
+        return []
+    if baseline not in arms:
+        msg = (
+            f"the baseline {baseline!r} is not among the arms {', '.join(arms)}: set "
+            "evaluate.baseline to one of them"
+        )
+        raise ConfigError(msg)
+    pairs = []
+    for arm in arms:
+        if arm != baseline:
+            pairs.append(Pair(arm, baseline))
+        head, plus, rest = arm.partition("+")
+        sibling = f"{baseline}+{rest}"
+        if plus and head != baseline and sibling in arms:
+            pairs.append(Pair(arm, sibling))
+    return pairs
+
+
+def compare_arms(
+    resampled: Mapping[tuple[str, str], Mapping[str, Mapping[str, Resampled]]],
+    pairs: Sequence[Pair],
+    confidence: float,
+) -> list[dict[str, Any]]:
+    """Compare every pair in every cohort, p-values adjusted by Holm over the pairs.
+
+    Parameters
+    ----------
+    resampled
+        By (cohort, unit), then arm, then metric.
+    pairs
+        From `pairs_of`.
+    confidence
+        For one 0.95.
+
+    Returns
+    -------
+    The entries of `differences` in `results.json`.
+    """
+    rows = []
+    for (cohort, unit), arms in resampled.items():
+        for compared_unit, metric in COMPARED:
+            if compared_unit != unit:
+                continue
+            for pair in pairs:
+                found = _difference(arms[pair.arm][metric], arms[pair.baseline][metric], confidence)
+                names = asdict(pair) | {"cohort": cohort, "unit": unit, "metric": metric}
+                rows.append(names | asdict(found) | {"p_adjusted": None})
+    return _adjusted(rows)
+
+
+def _difference(arm: Resampled, baseline: Resampled, confidence: float) -> Difference:
+    """Compare by DeLong or McNemar where units are independent and there is one seed."""
+    by_bootstrap = compare(arm, baseline, confidence)
+    sample = arm.sample
+    one_each = np.unique(sample.patients).size == sample.patients.size
+    if not one_each or len(arm.points) > 1 or by_bootstrap.delta is None:
+        return by_bootstrap
+    if arm.metric == "auroc":
+        return delong(sample.labels, sample.scores[0], baseline.sample.scores[0], confidence)
+    if arm.metric == "accuracy":
+        p = mcnemar(sample.labels, sample.calls[0], baseline.sample.calls[0])
+        return replace(by_bootstrap, p=p, test=f"{MCNEMAR}; interval by {by_bootstrap.test}")
+    return by_bootstrap
+
+
+def _adjusted(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    families: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        families[row["cohort"], row["unit"], row["metric"]].append(index)
+    out = list(rows)
+    for members in families.values():
+        adjusted = holm([rows[index]["p"] for index in members])
+        for index, p in zip(members, adjusted, strict=True):
+            out[index] = rows[index] | {"p_adjusted": p}
+    return out

@@ -1,0 +1,238 @@
+"""Calls and truth in, the content of `results.json` out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsi_specdec.cohort import Slide
+from wsi_specdec.config import EvaluateConfig
+from wsi_specdec.evaluation.comparisons import compare_arms, pairs_of
+from wsi_specdec.evaluation.runs import Evaluated, Runs, cohorts_to_evaluate, read_runs
+from wsi_specdec.evaluation.units import (
+    Stores,
+    called,
+    labelled,
+    patch_samples,
+    patient_samples,
+    slide_samples,
+    subset,
+)
+from wsi_specdec.files import write_json
+from wsi_specdec.keys import SCHEMA_VERSION
+from wsi_specdec.metrics import (
+    METRICS,
+    Measure,
+    Resampled,
+    Sample,
+    measure,
+    measure_all,
+    plan_for,
+    resample,
+)
+
+# Pooled slide scores order slides but are no probabilities: calibration is measured on tiles only.
+SLIDE_METRICS = (
+    "auroc",
+    "average_precision",
+    "sensitivity",
+    "specificity",
+    "balanced_accuracy",
+    "accuracy",
+    "f1",
+)
+METRICS_OF = {
+    "patch": (*SLIDE_METRICS, "brier", "ece"),
+    "slide": SLIDE_METRICS,
+    "patient": SLIDE_METRICS,
+}
+GROUPINGS = ("site", "scanner")
+_SCHEMA = "results.schema.json"
+
+ByArm = Mapping[str, Mapping[str, Resampled]]
+
+
+def evaluate(
+    runs: Runs,
+    slides: Sequence[Slide],
+    stores: Stores,
+    config: EvaluateConfig,
+    provenance: Mapping[str, Any],
+    settings: Mapping[str, Mapping[str, Any]],
+    cost: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Measure every arm on every cohort, and compare arms with the baseline.
+
+    Tiles, slides and patients without a known label are in no metric, and neither are slides
+    without a call: `n` says how many were. Cohorts are `validation` and every test cohort; the
+    one that the threshold was chosen on is marked, and arms are not compared on it.
+
+    Parameters
+    ----------
+    runs
+        The runs of each arm, one of each seed.
+    slides
+        The manifest.
+    stores
+        Tile stores by slide, for the labels of tiles.
+    config
+        Resamples, confidence, baseline and seed.
+    provenance
+        What the results were made with.
+    settings, cost
+        What sets each arm apart, and what it took; arms may be missing.
+
+    Returns
+    -------
+    The content of `results.json`, as `results_schema` describes it.
+
+    Raises
+    ------
+    ConfigError
+        If there are no arms, they differ in seeds, or the baseline is none of several.
+    ManifestError
+        If runs did not call identical slides.
+    StoreError
+        If a run's scores are not of the tiles in the stores.
+    NotEnoughDataError
+        If the manifest names no cohort to evaluate on.
+    """
+    pairs = pairs_of(list(runs), config.baseline)
+    names = cohorts_to_evaluate(slides)
+    judged = [slide for slide in slides if slide.split in names]
+    evaluated = read_runs(runs, judged)
+    chosen_on = {run.fitted_on for each in evaluated.runs.values() for run in each}
+    resampled: dict[tuple[str, str], ByArm] = {}
+    for cohort in names:
+        for unit, samples in _samples(judged, cohort, evaluated, stores).items():
+            resampled[cohort, unit] = _resample_all(samples, METRICS_OF[unit], config)
+    compared = {key: arms for key, arms in resampled.items() if key[0] not in chosen_on}
+    arms = {
+        arm: {
+            "settings": dict(settings.get(arm, {})),
+            "seeds": [run.seed for run in evaluated.runs[arm]],
+            "cost": dict(cost.get(arm, {})),
+            "cohorts": {
+                cohort: _arm_in_cohort(arm, cohort, resampled, judged, evaluated, config)
+                for cohort in names
+            },
+        }
+        for arm in evaluated.runs
+    }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "provenance": dict(provenance),
+        "cohorts": {name: _describe(judged, name, name in chosen_on) for name in names},
+        "arms": arms,
+        "differences": compare_arms(compared, pairs, config.confidence),
+    }
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """Write `results.json` atomically."""
+    write_json(path, results)
+
+
+def results_schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of `results.json`, which ships with the package."""
+    text = files("wsi_specdec.evaluation").joinpath(_SCHEMA).read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def _describe(slides: Sequence[Slide], cohort: str, chosen_on: bool) -> dict[str, Any]:
+    members = labelled(slides, cohort)
+    return {
+        "slides": len(members),
+        "patients": len({slide.patient_id for slide in members}),
+        "positives": sum(slide.label == 1 for slide in members),
+        "threshold_chosen_here": chosen_on,
+    }
+
+
+def _samples(
+    slides: Sequence[Slide], cohort: str, evaluated: Evaluated, stores: Stores
+) -> dict[str, dict[str, Sample]]:
+    members = sorted(
+        (slide for slide in slides if slide.split == cohort), key=lambda slide: slide.slide_id
+    )
+    truth = labelled(slides, cohort)
+    return {
+        "patch": patch_samples(called(members, evaluated), evaluated, stores),
+        "slide": slide_samples(called(truth, evaluated), evaluated),
+        "patient": patient_samples(truth, evaluated),
+    }
+
+
+def _resample_all(
+    samples: Mapping[str, Sample], metrics: Sequence[str], config: EvaluateConfig
+) -> ByArm:
+    """Resample all arms by one plan, which pairs them."""
+    plan = plan_for(next(iter(samples.values())), config.bootstrap, config.seed)
+    return {arm: resample(sample, metrics, plan) for arm, sample in samples.items()}
+
+
+def _arm_in_cohort(
+    arm: str,
+    cohort: str,
+    resampled: Mapping[tuple[str, str], ByArm],
+    slides: Sequence[Slide],
+    evaluated: Evaluated,
+    config: EvaluateConfig,
+) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        unit: {
+            name: measure(each, config.confidence).to_json()
+            for name, each in resampled[cohort, unit][arm].items()
+        }
+        for unit in METRICS_OF
+    }
+    members = called(labelled(slides, cohort), evaluated)
+    sample = resampled[cohort, "slide"][arm]["auroc"].sample
+    groups = {column: _by_group(sample, members, column, config) for column in GROUPINGS}
+    for column, found in groups.items():
+        out[f"by_{column}"] = {
+            group: {name: each.to_json() for name, each in metrics.items()}
+            for group, metrics in found.items()
+        }
+    out["worst_group"] = _worst(groups)
+    return out
+
+
+def _by_group(
+    sample: Sample, slides: Sequence[Slide], column: str, config: EvaluateConfig
+) -> dict[str, dict[str, Measure]]:
+    """Measure slides by site or scanner; nothing where fewer than two groups are named."""
+    groups = np.array([getattr(slide, column) or "" for slide in slides], dtype=np.str_)
+    names = sorted(set(groups.tolist()) - {""})
+    if len(names) < 2:
+        return {}
+    return {
+        name: measure_all(
+            subset(sample, groups == name),
+            SLIDE_METRICS,
+            resamples=config.bootstrap,
+            confidence=config.confidence,
+            seed=config.seed,
+        )
+        for name in names
+    }
+
+
+def _worst(groups: Mapping[str, Mapping[str, Mapping[str, Measure]]]) -> dict[str, Any]:
+    """Return, for each metric, the group where it is worst, over sites and scanners."""
+    worst: dict[str, Any] = {}
+    for metric in SLIDE_METRICS:
+        sign = 1 if METRICS[metric].higher_is_better else -1
+        found = [
+            (sign * value, column, group, measures[metric])
+            for column, by_name in groups.items()
+            for group, measures in by_name.items()
+            if (value := measures[metric].value) is not None
+        ]
+        if found:
+            _, column, group, lowest = min(found, key=lambda each: each[:3])
+            worst[metric] = {"column": column, "group": group, **lowest.to_json()}
+    return worst

@@ -1,0 +1,183 @@
+"""What is counted in a cohort: labelled tiles, slides and patients, and each arm's say on them.
+
+A cohort's samples of all arms share labels, order and patients, so that arms are paired.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_specdec.cohort import Slide
+from wsi_specdec.errors import StoreError
+from wsi_specdec.evaluation.runs import Evaluated, SeedRun
+from wsi_specdec.keys import UNKNOWN_LABEL
+from wsi_specdec.metrics import Sample
+from wsi_specdec.store.calls import positive_scores
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+# A tile is called positive at or above this probability; slides have a threshold of their own.
+TILE_THRESHOLD = 0.5
+
+
+class LabelledTiles(Protocol):
+    """The part of a tile store that holds the truth."""
+
+    @property
+    def coords(self) -> Ints:
+        """Corners (N, 2) in level-0 pixels."""
+        ...
+
+    @property
+    def label(self) -> NDArray[np.int16]:
+        """Labels (N,), -1 where unknown."""
+        ...
+
+
+Stores = Mapping[str, LabelledTiles]
+
+
+def labelled(slides: Sequence[Slide], cohort: str) -> list[Slide]:
+    """Return a cohort's slides that have a label, by id."""
+    chosen = (s for s in slides if s.split == cohort and s.label is not None)
+    return sorted(chosen, key=lambda slide: slide.slide_id)
+
+
+def called(slides: Sequence[Slide], evaluated: Evaluated) -> list[Slide]:
+    """Return the slides that have a call; the others are in no metric."""
+    return [slide for slide in slides if slide.slide_id in evaluated.called]
+
+
+def slide_samples(slides: Sequence[Slide], evaluated: Evaluated) -> dict[str, Sample]:
+    """Return each arm's slide scores and calls.
+
+    Parameters
+    ----------
+    slides
+        Slides that have a label and a call.
+    evaluated
+        The runs.
+    """
+    labels = np.array([slide.label for slide in slides], dtype=np.int64)
+    patients = _codes([slide.patient_id for slide in slides])
+    ids = [slide.slide_id for slide in slides]
+    samples = {}
+    for arm, runs in evaluated.calls.items():
+        scores = np.array([[run[name].score for name in ids] for run in runs], dtype=np.float64)
+        calls = np.array([[run[name].call for name in ids] for run in runs], dtype=np.int64)
+        samples[arm] = Sample(labels, patients, scores, calls)
+    return samples
+
+
+def patient_samples(slides: Sequence[Slide], evaluated: Evaluated) -> dict[str, Sample]:
+    """Return each arm's patient scores (highest of the slides) and calls (any positive).
+
+    A patient is positive if any labelled slide is, even one without a call.
+
+    Parameters
+    ----------
+    slides
+        The cohort's labelled slides; patients without any call are left out.
+    evaluated
+        The runs.
+    """
+    kept = called(slides, evaluated)
+    names = sorted({slide.patient_id for slide in kept})
+    positive = {slide.patient_id for slide in slides if slide.label == 1}
+    labels = np.array([name in positive for name in names], dtype=np.int64)
+    index = {name: row for row, name in enumerate(names)}
+    owner = [index[slide.patient_id] for slide in kept]
+    samples = {}
+    for arm, sample in slide_samples(kept, evaluated).items():
+        scores = np.full((len(sample.scores), len(names)), -np.inf)
+        calls = np.zeros(scores.shape, dtype=np.int64)
+        for column, patient in enumerate(owner):
+            scores[:, patient] = np.maximum(scores[:, patient], sample.scores[:, column])
+            calls[:, patient] |= sample.calls[:, column]
+        samples[arm] = Sample(labels, np.arange(len(names)), scores, calls)
+    return samples
+
+
+def patch_samples(
+    slides: Sequence[Slide], evaluated: Evaluated, stores: Stores
+) -> dict[str, Sample]:
+    """Return each arm's tile probabilities, of the tiles whose label is known.
+
+    Parameters
+    ----------
+    slides
+        The cohort's slides that have a call, with a label of their own or not.
+    evaluated
+        The runs.
+    stores
+        Stores by slide; slides without one give no tiles.
+
+    Raises
+    ------
+    StoreError
+        If a slide's scores are not of the tiles in its store.
+    """
+    known = [(s, stores[s.slide_id]) for s in slides if s.slide_id in stores]
+    known = [(s, store) for s, store in known if (store.label != UNKNOWN_LABEL).any()]
+    masks = [store.label != UNKNOWN_LABEL for _, store in known]
+    labels = _joined([store.label[mask] for (_, store), mask in zip(known, masks, strict=True)])
+    owners = [
+        s.patient_id for (s, _), mask in zip(known, masks, strict=True) for _ in range(mask.sum())
+    ]
+    patients = _codes(owners)
+    samples = {}
+    for arm, runs in evaluated.runs.items():
+        scores = np.stack([_tile_scores(run, known, masks) for run in runs])
+        calls = (scores >= TILE_THRESHOLD).astype(np.int64)
+        samples[arm] = Sample(labels.astype(np.int64), patients, scores, calls)
+    return samples
+
+
+def subset(sample: Sample, mask: NDArray[np.bool_]) -> Sample:
+    """Return the units where `mask` (n,) holds, patients counted anew."""
+    patients = np.unique(sample.patients[mask], return_inverse=True)[1]
+    return Sample(sample.labels[mask], patients, sample.scores[:, mask], sample.calls[:, mask])
+
+
+def _tile_scores(
+    run: SeedRun,
+    known: Sequence[tuple[Slide, LabelledTiles]],
+    masks: Sequence[NDArray[np.bool_]],
+) -> Floats:
+    parts = []
+    for (slide, store), mask in zip(known, masks, strict=True):
+        path = run.scores / f"{slide.slide_id}.parquet"
+        coords, probabilities = positive_scores(path)
+        order = _matching(store.coords, coords)
+        if order is None:
+            msg = (
+                f"the scores in {path} are of {len(coords)} tiles that are not the "
+                f"{len(store.coords)} of the slide's store; run `wsi-specdec score` again"
+            )
+            raise StoreError(msg)
+        parts.append(probabilities[order][mask])
+    return _joined(parts).astype(np.float64)
+
+
+def _matching(wanted: Ints, found: Ints) -> Ints | None:
+    """Return the rows of `found` in the order of `wanted`, None if the tiles are not the same."""
+    if wanted.shape != found.shape:
+        return None
+    to, origin = np.lexsort(wanted.T), np.lexsort(found.T)
+    if not np.array_equal(wanted[to], found[origin]):
+        return None
+    order = np.empty(len(found), dtype=np.int64)
+    order[to] = origin
+    return order
+
+
+def _codes(names: Sequence[str]) -> Ints:
+    if not names:
+        return np.empty(0, dtype=np.int64)
+    return np.unique(np.asarray(names), return_inverse=True)[1].astype(np.int64)
+
+
+def _joined(parts: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+    return np.concatenate(parts) if parts else np.empty(0)

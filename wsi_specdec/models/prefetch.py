@@ -1,0 +1,39 @@
+"""Prepares the next batches while the model computes."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def prefetched(
+    prepare: Callable[[Item], Result], items: Iterable[Item], depth: int = 2
+) -> Generator[Result, None, None]:
+    """Yield `prepare(item)` for each item in order, up to `depth` of them made ahead in a thread.
+
+    An error of `prepare` is raised where its result would have come.
+    """
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(prepare, item))
+                if len(pending) > depth:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def decode_threads(device: torch.device) -> int:
+    """Threads to decode with: beside a network on the CPU half the cores, else all of them."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores // 2) if device.type == "cpu" else cores

@@ -1,0 +1,59 @@
+"""Report: everything a run wrote, turned into figures, heatmaps, tables and one HTML file."""
+
+from pathlib import Path
+
+from wsi_specdec.config import ReportConfig
+from wsi_specdec.files import write_text
+from wsi_specdec.keys import REPORT_FILE
+from wsi_specdec.report.heatmap import outline, overlay, score_map, write_heatmap
+from wsi_specdec.report.heatmaps import write_heatmaps
+from wsi_specdec.report.html import render_report
+from wsi_specdec.report.images import RunDirectoryError
+from wsi_specdec.report.run import Run, read_run
+from wsi_specdec.report.run_figures import make_figures, write_figures
+from wsi_specdec.report.terminal import print_calls, print_results
+from wsi_specdec.report.views import confidence_of
+
+__all__ = [
+    "Run",
+    "RunDirectoryError",
+    "outline",
+    "overlay",
+    "print_calls",
+    "print_results",
+    "read_run",
+    "score_map",
+    "write_heatmap",
+    "write_heatmaps",
+    "write_report",
+]
+
+
+def write_report(run_dir: Path, config: ReportConfig) -> Path:
+    """Write the heatmaps, figures and `report.html` of a finished run.
+
+    Parameters
+    ----------
+    run_dir
+        Output of a pipeline, a comparison, the demo or `process`, laid out as the design says.
+    config
+        Title, note and how many slides are shown.
+
+    Returns
+    -------
+    Path
+        The report: one file that needs no other and no network.
+
+    Raises
+    ------
+    RunDirectoryError, StoreError, ManifestError
+        If a file of the run is missing or damaged; the message names it.
+    """
+    run = read_run(run_dir)
+    confidence = confidence_of(run)
+    write_heatmaps(run)
+    figures = [] if run.results is None else make_figures(run, run.results, confidence)
+    write_figures(run, figures)
+    path = run_dir / REPORT_FILE
+    write_text(path, render_report(run, figures, confidence, config))
+    return path

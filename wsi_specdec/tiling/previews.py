@@ -1,0 +1,55 @@
+"""What a person looks at: thumbnail, tissue mask, and its outline."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_specdec.annotations import polygons_to_geojson
+from wsi_specdec.files import write_bytes, write_text
+from wsi_specdec.tissue import contours
+
+_THUMBNAIL_PX = 1024
+_THUMBNAIL_QUALITY = 85
+_CLASS = "Tissue"
+
+
+def write_previews(
+    folder: Path,
+    slide_id: str,
+    overview: NDArray[np.uint8],
+    tissue: NDArray[np.bool_],
+    downsample: float,
+) -> None:
+    """Write `<slide_id>.thumbnail.jpg`, `.tissue.png` and `.tissue.geojson`, each atomically.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    slide_id
+        The slide.
+    overview
+        (h, w, 3) uint8 RGB image of the whole slide.
+    tissue
+        (h, w) bool, of the same size; written as 0 and 255.
+    downsample
+        Level-0 pixels per pixel of the overview.
+    """
+    shrink = max(1.0, max(overview.shape[:2]) / _THUMBNAIL_PX)
+    height, width = (max(1, round(side / shrink)) for side in overview.shape[:2])
+    thumbnail = cv2.resize(overview, (width, height), interpolation=cv2.INTER_AREA)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _THUMBNAIL_QUALITY]
+    _write_image(folder / f"{slide_id}.thumbnail.jpg", thumbnail[..., ::-1], quality)
+    _write_image(folder / f"{slide_id}.tissue.png", tissue.astype(np.uint8) * 255, [])
+    outline = polygons_to_geojson(contours(tissue, downsample), _CLASS)
+    # Without indentation, which would put every coordinate on a line of its own.
+    text = json.dumps(outline, separators=(",", ":"))
+    write_text(folder / f"{slide_id}.tissue.geojson", text + "\n")
+
+
+def _write_image(path: Path, image: NDArray[np.generic], options: list[int]) -> None:
+    encoded = cv2.imencode(path.suffix, np.ascontiguousarray(image), options)[1]
+    write_bytes(path, encoded.tobytes())
