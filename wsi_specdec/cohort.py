@@ -148,6 +148,19 @@ def slides_from_paths(paths: Iterable[Path]) -> list[Slide]:
     return slides
 
 
+def read_slides(sources: Sequence[Path]) -> list[Slide]:
+    """Read slides from one manifest (.csv), or make rows from slide files and folders of them.
+
+    Raises
+    ------
+    ManifestError, LeakError
+        As `read_manifest` and `slides_from_paths`.
+    """
+    if len(sources) == 1 and sources[0].suffix.lower() == ".csv":
+        return read_manifest(sources[0])
+    return slides_from_paths(sources)
+
+
 def check_unique(slides: Sequence[Slide]) -> None:
     """Refuse two slides of one id, naming both files.
 

@@ -49,6 +49,10 @@ class StoreError(WsiSpecdecError, ValueError):
     """A tile store is missing, incomplete or of another schema."""
 
 
+class RunDirectoryError(WsiSpecdecError, ValueError):
+    """A run directory lacks a file, or one of its files does not hold what it should."""
+
+
 class ModelError(WsiSpecdecError, ValueError):
     """A model folder is missing a file or does not fit the data it is used on."""
 

@@ -18,7 +18,7 @@ from wsi_specdec.cohort import (
     assign_splits,
     evaluated_cohorts,
     read_manifest,
-    slides_from_paths,
+    read_slides,
     write_manifest,
 )
 from wsi_specdec.config import (
@@ -138,8 +138,7 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
     manifest = _required(config.manifest, "manifest")
     slides = _with_splits(read_manifest(manifest), config)
     _claim(out, config, overwrite=overwrite)
-    if manifest.resolve() != (out / MANIFEST_FILE).resolve():
-        write_manifest(slides, out / MANIFEST_FILE)
+    write_manifest(slides, out / MANIFEST_FILE)
     made_with = provenance({manifest.name: sha256_of_file(manifest)}, seed=config.seeds[0])
     write_json(out / PROVENANCE_FILE, made_with)
 
@@ -199,13 +198,6 @@ def run_process(config: ProcessConfig, *, overwrite: bool = False) -> Finished:
     calls = make_calls(out / SCORES_DIR, slides, aggregator, _states(out))
     write_calls(out / CALLS_FILE, calls)
     return Finished(out, tiling, write_report(out, config.report), calls=calls)
-
-
-def read_slides(sources: Sequence[Path]) -> list[Slide]:
-    """Read slides from one manifest, or from slide files and folders of them."""
-    if len(sources) == 1 and sources[0].suffix.lower() == ".csv":
-        return read_manifest(sources[0])
-    return slides_from_paths(sources)
 
 
 def _required(path: Path | None, name: str) -> Path:

@@ -168,6 +168,14 @@ def test_whatever_is_missing_has_a_reason(sample: Sample) -> None:
             assert found.reason
 
 
+def test_one_patient_gives_no_interval_however_many_units() -> None:
+    found = measured(simple([0, 1, 0, 1], [0, 1, 1, 1], patients=[0, 0, 0, 0]))
+    for each in found.values():
+        assert each.value is not None
+        assert (each.ci_low, each.ci_high) == (None, None)
+        assert each.reason == "no interval: there is one patient"
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 3))
 def test_small_random_samples_never_give_nan_or_a_bare_none(seed: int, seeds: int) -> None:

@@ -47,6 +47,18 @@ def test_weighted_metric_equals_metric_of_repeated_units(seed: int, name: str) -
             assert row == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["auroc", "average_precision", "balanced_accuracy", "f1"])
+def test_resamples_of_one_class_are_undefined(name: str) -> None:
+    labels, patients = np.array([0, 1, 1, 0]), np.array([0, 1, 1, 2])
+    scores = np.array([0.9, 0.7, 0.2, 0.1])
+    drawn = np.array([[1, 0, 2], [0, 3, 0], [1, 1, 1]], dtype=np.float64)
+    negative, positive, both = table_for(name, labels, scores, patients, 3).replicate(name, drawn)
+    assert np.isnan(negative)
+    # There is something to find, so F1 is defined without negatives.
+    assert np.isnan(positive) == (name != "f1")
+    assert np.isfinite(both)
+
+
 def test_blocks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, scores, patients, count = case(3)
     weights = np.random.default_rng(0).integers(0, 3, (50, count)).astype(float)

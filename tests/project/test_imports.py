@@ -46,3 +46,16 @@ def test_losses_need_torch_alone() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_tiling_a_slide_loads_no_learning_library(tmp_path: Path) -> None:
+    code = (
+        "import sys; from wsi_specdec.cli.app import app; app(sys.argv[1:], standalone_mode=False);"
+        f"print('loaded:', *sorted(sys.modules.keys() & set({HEAVY})))"
+    )
+    slide = ROOT / "tests" / "data" / "CMU-1-Small-Region.svs"
+    flags = ["--out", str(tmp_path / "run"), "--mpp", "4", "--tile-size", "64", "--workers", "1"]
+    command = [sys.executable, "-c", code, "tile", str(slide), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split() == ["loaded:"]

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from wsi_specdec.config import ReportConfig
-from wsi_specdec.errors import StoreError, WsiSpecdecError
+from wsi_specdec.errors import RunDirectoryError, StoreError, WsiSpecdecError
 from wsi_specdec.evaluation import results_schema
 from wsi_specdec.files import write_json
-from wsi_specdec.report import RunDirectoryError, read_run, write_report
+from wsi_specdec.report import read_run, write_report
 from wsi_specdec.report.images import read_rgb
 
 
@@ -105,7 +105,7 @@ def test_page_is_well_formed_and_loads_nothing(reported: Reported) -> None:
 def test_page_is_accessible(reported: Reported) -> None:
     page = reported.page
     images = page.attributes("img")
-    assert len(images) == 4 * 5 + 4
+    assert len(images) == 4 * 5 + 4 * 2
     assert all(image["alt"] and (image["src"] or "").startswith("data:image/") for image in images)
     assert page.attributes("html")[0]["lang"] == "en"
     assert len(page.attributes("h1")) == 1

@@ -75,7 +75,7 @@ def tile(
 
     Example: wsi-specdec tile slides/ --out run --mpp 0.5 --tile-size 256
     """
-    from wsi_specdec.pipeline import read_slides
+    from wsi_specdec.cohort import read_slides
     from wsi_specdec.tiling import tile_slides
 
     set_output(quiet=quiet, as_json=json)

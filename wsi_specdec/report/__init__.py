@@ -8,7 +8,6 @@ from wsi_specdec.keys import REPORT_FILE
 from wsi_specdec.report.heatmap import outline, overlay, score_map, write_heatmap
 from wsi_specdec.report.heatmaps import write_heatmaps
 from wsi_specdec.report.html import render_report
-from wsi_specdec.report.images import RunDirectoryError
 from wsi_specdec.report.run import Run, read_run
 from wsi_specdec.report.run_figures import make_figures, write_figures
 from wsi_specdec.report.terminal import print_calls, print_results
@@ -16,7 +15,6 @@ from wsi_specdec.report.views import confidence_of
 
 __all__ = [
     "Run",
-    "RunDirectoryError",
     "outline",
     "overlay",
     "print_calls",

@@ -8,16 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_specdec.errors import WsiSpecdecError
+from wsi_specdec.errors import RunDirectoryError
 from wsi_specdec.files import write_bytes
 from wsi_specdec.geometry import Size
 
 _WEBP_QUALITY: Final = 78
 _MIME: Final = {".webp": "image/webp", ".png": "image/png"}
-
-
-class RunDirectoryError(WsiSpecdecError, ValueError):
-    """A run directory lacks a file, or one of its files does not hold what it should."""
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_specdec.cohort import Slide, read_manifest
-from wsi_specdec.errors import WsiSpecdecError
+from wsi_specdec.errors import RunDirectoryError, WsiSpecdecError
 from wsi_specdec.files import read_json
 from wsi_specdec.geometry import Size
 from wsi_specdec.keys import (
@@ -29,7 +29,7 @@ from wsi_specdec.keys import (
     STORE_SUFFIX,
     TILES_DIR,
 )
-from wsi_specdec.report.images import RunDirectoryError, read_rgb
+from wsi_specdec.report.images import read_rgb
 from wsi_specdec.runner import Outcome, read_ledger
 from wsi_specdec.store import open_store
 from wsi_specdec.store.calls import Call, positive_scores, read_calls

@@ -26,7 +26,7 @@ HEADLINE: Final = (
     Metric("slide", "specificity", "Specificity"),
     Metric("slide", "balanced_accuracy", "Balanced accuracy"),
 )
-_ACRONYMS: Final = {"auroc": "AUROC", "auprc": "AUPRC", "ece": "ECE", "mcc": "MCC", "f1": "F1"}
+_WORDS: Final = {"auroc": "AUROC", "f1": "F1", "brier": "Brier score", "ece": "calibration error"}
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def title_of_metric(unit: str, name: str) -> str:
     for metric in HEADLINE:
         if (metric.unit, metric.name) == (unit, name):
             return metric.title
-    words = _ACRONYMS.get(name, name.replace("_", " "))
+    words = _WORDS.get(name, name.replace("_", " "))
     return f"{unit.capitalize()} {words}"
 
 

@@ -1,6 +1,7 @@
 """Scores the tiles of slides, one Parquet file a slide."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +120,10 @@ class _Scorer:
                 tiles = reader.read(np.zeros_like(tile_index), tile_index)
                 return self._normaliser(tiles, np.full(len(tiles), number))
 
-            for tiles in prefetched(read, batches):
-                done.append(predict_logits(self._module, self._spec, tiles, self._device))
-                tick(len(tiles), store.slide_id)
+            with closing(prefetched(read, batches)) as ready:
+                for tiles in ready:
+                    done.append(predict_logits(self._module, self._spec, tiles, self._device))
+                    tick(len(tiles), store.slide_id)
         return np.concatenate(done)
 
 

@@ -1,5 +1,6 @@
 """One epoch of training, and one look at the validation tiles."""
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,13 +98,12 @@ def train_epoch(task: Task, source: TileSource, epoch: int, tick: Ticker, note: 
     task.module.train()
     totals = torch.zeros(4, device=task.device)
     lr = 0.0
-    for step, batch in enumerate(prefetched(read, batches)):
-        lr = learning_rate(epoch * len(batches) + step, len(batches), config)
-        parts = train_step(
-            task, batch, lr, generator(config.seed, Stream.AUGMENTATION, epoch, step)
-        )
-        totals += parts.stacked()
-        tick(note=_note(note, totals / (step + 1)) if step % _NOTE_EVERY == 0 else "")
+    with closing(prefetched(read, batches)) as ready:
+        for step, batch in enumerate(ready):
+            lr = learning_rate(epoch * len(batches) + step, len(batches), config)
+            rng = generator(config.seed, Stream.AUGMENTATION, epoch, step)
+            totals += train_step(task, batch, lr, rng).stacked()
+            tick(note=_note(note, totals / (step + 1)) if step % _NOTE_EVERY == 0 else "")
     loss, cross_entropy, penalty, logit = (totals / len(batches)).tolist()
     _check_finite(np.float32(loss), "loss", task)
     return EpochMeans(loss, cross_entropy, penalty, logit, lr)
@@ -132,10 +132,8 @@ def validation_logits(task: Task, source: TileSource) -> NDArray[np.float32]:
     rows = np.arange(len(source.tiles))
     starts = range(0, len(rows), _VALIDATION_BATCH)
     parts = (rows[start : start + _VALIDATION_BATCH] for start in starts)
-    logits = [
-        predict_logits(task.module, task.spec, tiles, task.device)
-        for tiles in prefetched(source.read, parts)
-    ]
+    with closing(prefetched(source.read, parts)) as ready:
+        logits = [predict_logits(task.module, task.spec, tiles, task.device) for tiles in ready]
     together = np.concatenate(logits)
     _check_finite(together, "logit of a validation tile", task)
     return together
