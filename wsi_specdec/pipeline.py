@@ -36,7 +36,7 @@ from wsi_specdec.config import (
 )
 from wsi_specdec.demo import compose_cohort
 from wsi_specdec.errors import ConfigError, ManifestError, SettingsMismatchError
-from wsi_specdec.evaluation import SeedRun, evaluate, write_results
+from wsi_specdec.evaluation import SeedRun, evaluate, pairs_of, write_results
 from wsi_specdec.files import atomic_path, sha256_of_file, write_json, write_text
 from wsi_specdec.keys import (
     AGGREGATOR_DIR,
@@ -136,6 +136,8 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
     """
     out = _required(config.out, "out")
     manifest = _required(config.manifest, "manifest")
+    # Asked for before hours of work, not after.
+    pairs_of([arm.name for arm in config.arms], config.evaluate.baseline)
     slides = _with_splits(read_manifest(manifest), config)
     _claim(out, config, overwrite=overwrite)
     write_manifest(slides, out / MANIFEST_FILE)
@@ -151,7 +153,7 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
             console().rule(f"{name}, seed {arm_run.seed}", style="dim")
             run_arm(arm_run, cohort, config)
     results = evaluate(
-        {name: [SeedRun(r.seed, r.calls, r.scores) for r in rs] for name, rs in runs.items()},
+        {name: [_seed_run(r, config) for r in of_arm] for name, of_arm in runs.items()},
         slides=slides,
         stores=cohort.stores,
         config=config.evaluate,
@@ -265,6 +267,12 @@ def _fit_stains(config: PipelineConfig, cohort: Cohort) -> None:
 def _arm_settings(config: TrainConfig) -> dict[str, Any]:
     settings: dict[str, Any] = config.model_dump(mode="json", exclude={"seed"})
     return settings
+
+
+def _seed_run(run_: ArmRun, config: PipelineConfig) -> SeedRun:
+    fixed = config.aggregate.threshold_rule == "fixed"
+    fitted_on = None if fixed else config.aggregate.fit_on
+    return SeedRun(run_.seed, run_.calls, run_.scores, fitted_on)
 
 
 def _mean_cost(runs: Sequence[ArmRun]) -> dict[str, float]:

@@ -19,6 +19,8 @@ from wsi_specdec.cohort import Slide
 from wsi_specdec.config import EvaluateConfig
 from wsi_specdec.errors import NotEnoughDataError, StoreError
 from wsi_specdec.evaluation import evaluate, write_results
+from wsi_specdec.evaluation.runs import read_runs
+from wsi_specdec.evaluation.units import patient_samples
 from wsi_specdec.store import TileStoreWriter, open_store, read_scores, write_scores
 
 Results = dict[str, Any]
@@ -127,17 +129,21 @@ def test_patch_metrics_join_scores_to_truth_by_coordinates(
 def test_patients_have_their_highest_score_and_any_positive_call(
     two_sites: World, results: Results
 ) -> None:
-    found = results["arms"]["wd"]["cohorts"]["internal"]["patient"]
-    for row, seed in enumerate((0, 1)):
-        scores = two_sites.slide_scores["wd", seed]
-        highest = np.array(
-            [max(scores[f"internal-{2 * p}"], scores[f"internal-{2 * p + 1}"]) for p in range(8)]
-        )
-        labels = np.arange(8) % 2
-        assert found["auroc"]["per_seed"][row] == pytest.approx(roc_auc_score(labels, highest))
-        expected = balanced_accuracy_score(labels, highest >= 0.5)
-        assert found["balanced_accuracy"]["per_seed"][row] == pytest.approx(expected)
-    assert found["auroc"]["n"] == 8
+    internal = members(two_sites, "internal")
+    samples = patient_samples(internal, read_runs(two_sites.runs, internal))
+    labels = np.arange(8) % 2
+    for arm in ARMS:
+        found = results["arms"][arm]["cohorts"]["internal"]["patient"]
+        assert found["auroc"]["n"] == 8
+        for row, seed in enumerate((0, 1)):
+            of_slide = two_sites.slide_scores[arm, seed]
+            scores = np.array([of_slide[f"internal-{number}"] for number in range(16)])
+            highest = scores.reshape(8, 2).max(axis=1)
+            np.testing.assert_array_equal(samples[arm].scores[row], highest)
+            np.testing.assert_array_equal(samples[arm].calls[row], highest >= 0.5)
+            assert found["auroc"]["per_seed"][row] == pytest.approx(roc_auc_score(labels, highest))
+            expected = balanced_accuracy_score(labels, highest >= 0.5)
+            assert found["balanced_accuracy"]["per_seed"][row] == pytest.approx(expected)
 
 
 def test_a_positive_slide_without_tissue_still_makes_its_patient_positive(
@@ -218,6 +224,12 @@ def test_slides_of_no_named_site_are_in_no_group(build_world: BuildWorld) -> Non
 
 def six_slides() -> list[Slide]:
     return [Slide(f"s{row}", Path("x.tif"), f"p{row}", row % 2, "internal") for row in range(6)]
+
+
+def test_one_site_alone_is_no_group(build_world: BuildWorld) -> None:
+    slides = [replace(slide, site="a") for slide in six_slides()]
+    found = build_world(slides, {"sd": 1.0}).results()["arms"]["sd"]["cohorts"]["internal"]
+    assert (found["by_site"], found["worst_group"]) == ({}, {})
 
 
 def test_settings_cost_and_provenance_are_carried(build_world: BuildWorld) -> None:

@@ -21,7 +21,8 @@ from wsi_specdec.errors import ConfigError, ModelError, SettingsMismatchError
 from wsi_specdec.models import load_model, load_spec, predict_logits, probabilities
 from wsi_specdec.stain import fit_store, merge_profiles
 from wsi_specdec.store import TileStore
-from wsi_specdec.training import train
+from wsi_specdec.training import fit_temperature, train
+from wsi_specdec.training.optimiser import learning_rate
 
 
 class Cohort(Protocol):
@@ -96,10 +97,14 @@ def test_an_easy_task_is_learned_and_everything_is_written(
     calibrated = log_loss(label, probabilities(logits, spec.temperature)[:, 0].astype(float))
     assert metrics["cross_entropy_calibrated"] == pytest.approx(calibrated, rel=1e-3)
     assert calibrated <= metrics["cross_entropy"] + 1e-6
+    assert spec.temperature == pytest.approx(fit_temperature(logits[:, 0], label), rel=1e-3)
+    assert abs(spec.temperature - 1) > 0.01
     rows = history(out)
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
     assert float(rows[-1]["cross_entropy"]) < 0.7 * float(rows[0]["cross_entropy"])
     assert float(rows[-1]["val_auroc"]) == metrics["auroc"]
+    last_steps = [learning_rate(6 * epoch + 5, 6, config) for epoch in range(6)]
+    assert [float(row["lr"]) for row in rows] == last_steps
     card = (out / "MODEL_CARD.md").read_text()
     assert "| train | 6 | 96 | 18 |" in card
     assert "| validation | 4 | 64 | 12 |" in card
@@ -157,7 +162,8 @@ from pathlib import Path
 from wsi_specdec.cohort import read_manifest
 from wsi_specdec.config import TrainConfig
 from wsi_specdec.store import find_stores, open_store
-from wsi_specdec.training import train
+from wsi_specdec.training import fit_temperature, train
+from wsi_specdec.training.optimiser import learning_rate
 
 folder = Path(sys.argv[1])
 stores = {name: open_store(path) for name, path in find_stores(Path(sys.argv[2])).items()}

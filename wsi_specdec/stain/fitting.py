@@ -1,7 +1,8 @@
 """Profiles of whole slides, from their tile stores, kept as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +32,18 @@ def fit_stores(
     dict
         Slide id to profile. Each is kept as `<folder>/<slide_id>.<method>.json`.
     """
-    profiles: dict[str, StainProfile] = {}
-    with progress("stain profiles", len(stores)) as tick:
-        for store in stores:
-            profiles[store.slide_id] = _fit_or_read(store, folder, config)
-            tick()
-    return profiles
+    paths = {s.slide_id: profile_path(folder, s.slide_id, config.method) for s in stores}
+    kept = {s.slide_id: _read_kept(paths[s.slide_id], _made_from(s, config)) for s in stores}
+    missing = [store for store in stores if kept[store.slide_id] is None]
+    if missing:
+        with progress("stain profiles", len(missing)) as tick:
+            for store in missing:
+                profile = fit_store(store, config)
+                content = {"profile": profile.to_json(), "made_from": _made_from(store, config)}
+                write_json(paths[store.slide_id], content)
+                kept[store.slide_id] = profile
+                tick()
+    return {slide_id: profile for slide_id, profile in kept.items() if profile is not None}
 
 
 def profile_path(folder: Path, slide_id: str, method: str) -> Path:
@@ -44,20 +51,21 @@ def profile_path(folder: Path, slide_id: str, method: str) -> Path:
     return folder / f"{slide_id}.{method}.json"
 
 
-def _fit_or_read(store: TileStore, folder: Path, config: StainConfig) -> StainProfile:
-    path = profile_path(folder, store.slide_id, config.method)
-    made_from = {
+def _made_from(store: TileStore, config: StainConfig) -> dict[str, Any]:
+    """Everything a profile depends on."""
+    return {
         "settings_sha256": config.digest(),
         "store_params_sha256": store.attributes.get("params_sha256"),
         "slide_fingerprint": store.attributes.get("slide_fingerprint"),
     }
-    if path.is_file():
-        kept = read_json(path)
-        if kept["made_from"] == made_from:
-            return StainProfile.from_json(kept["profile"])
-    profile = fit_store(store, config)
-    write_json(path, {"profile": profile.to_json(), "made_from": made_from})
-    return profile
+
+
+def _read_kept(path: Path, made_from: Mapping[str, Any]) -> StainProfile | None:
+    """Return the profile of a former run, None where there is none or it is of other settings."""
+    if not path.is_file():
+        return None
+    kept = read_json(path)
+    return StainProfile.from_json(kept["profile"]) if kept["made_from"] == made_from else None
 
 
 def _sample_pixels(store: TileStore, config: StainConfig) -> NDArray[np.uint8]:
