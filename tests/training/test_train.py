@@ -229,8 +229,8 @@ def test_other_settings_in_the_same_folder_are_refused(
     for _ in ("half done", "finished"):
         with pytest.raises(SettingsMismatchError) as caught:
             run(cohort, out, other)
-        assert "lr was 0.003 and is now 0.0001" in str(caught.value)
-        assert "stain.min_od was 0.15 and is now 0.2" in str(caught.value)
+        assert "lr: 0.003 -> 0.0001" in str(caught.value)
+        assert "stain.min_od: 0.15 -> 0.2" in str(caught.value)
         assert "batch_size" not in str(caught.value)
         with pytest.raises(SettingsMismatchError, match=r"tiles\.train was"):
             train(cohort.stores, relabelled, out, config, tmp_path / "stain")

@@ -1,5 +1,6 @@
 """The program: its verbs, its error messages and its exit codes."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -72,6 +73,8 @@ for _panel, _verbs in _VERBS:
 
 def main() -> None:
     """Run the program, turning the package's own errors into one clear message."""
+    # OpenMP's threads spin while they wait, which starves the threads that decode tiles.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except WsiSpecdecError as error:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from wsi_specdec.config import differences
 from wsi_specdec.errors import ModelError, SettingsMismatchError
 from wsi_specdec.files import write_bytes
 from wsi_specdec.keys import CHECKPOINT_DIR
@@ -108,12 +109,7 @@ def check_settings(kept: Mapping[str, Any], asked: Mapping[str, Any], out: Path)
     SettingsMismatchError
         Naming each setting that differs, and both its values.
     """
-    before, now = _flat(kept), _flat(asked)
-    differing = [
-        f"{name} was {before.get(name)!r} and is now {now.get(name)!r}"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    ]
+    differing = differences(kept, asked)
     if differing:
         msg = (
             f"{out} was trained with other settings: {'; '.join(differing)}; "
@@ -129,13 +125,3 @@ def _parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
 def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
     """Give a moment its parameter's memory format, as the fused step expects; keep scalars."""
     return torch.empty_like(parameter).copy_(value) if value.ndim else value
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
