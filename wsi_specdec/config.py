@@ -3,7 +3,7 @@
 Every default is written here and nowhere else. Unknown keys are refused.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -286,6 +286,32 @@ def make_config(model: type[ConfigT], values: dict[str, Any], source: str) -> Co
         If a value is wrong; the message names `source`, the setting and the rule.
     """
     return _validated(lambda: model.model_validate(values), source)
+
+
+def override(config: ConfigT, assignments: Sequence[str]) -> ConfigT:
+    """Change settings by assignments such as `tile.mpp=4` or `seeds=[0, 1]` (values are YAML).
+
+    Raises
+    ------
+    ConfigError
+        If an assignment is no assignment, names no section, or its value is wrong.
+    """
+    values = config.model_dump()
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        *sections, name = path.strip().split(".")
+        place = values
+        for section in sections:
+            inner = place.get(section)
+            if not isinstance(inner, dict):
+                msg = f"--set {assignment}: there is no section {section!r} in {sorted(place)}"
+                raise ConfigError(msg)
+            place = inner
+        if not equals or not name:
+            msg = f"--set {assignment}: write it as SECTION.NAME=VALUE, for one tile.mpp=1.0"
+            raise ConfigError(msg)
+        place[name] = yaml.safe_load(text)
+    return make_config(type(config), values, "--set")
 
 
 def dump_config(config: StageConfig) -> str:

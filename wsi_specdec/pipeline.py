@@ -151,7 +151,7 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
     for name, of_arm in runs.items():
         for arm_run in of_arm:
             console().rule(f"{name}, seed {arm_run.seed}", style="dim")
-            run_arm(arm_run, cohort, config)
+            run_arm(arm_run, cohort, config, overwrite=overwrite)
     results = evaluate(
         {name: [_seed_run(r, config) for r in of_arm] for name, of_arm in runs.items()},
         slides=slides,

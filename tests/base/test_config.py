@@ -15,6 +15,7 @@ from wsi_specdec.config import (
     dump_config,
     load_config,
     make_config,
+    override,
 )
 from wsi_specdec.errors import ConfigError
 
@@ -74,3 +75,23 @@ def test_an_arm_changes_what_it_names_and_nothing_else() -> None:
 def test_the_digest_follows_every_setting() -> None:
     assert TileConfig().digest() == TileConfig().digest()
     assert TileConfig().digest() != TileConfig(mpp_tolerance=0.03).digest()
+
+
+def test_single_settings_are_overridden_by_yaml_values() -> None:
+    changed = override(PipelineConfig(), ["tile.mpp=4", "train.model=test_resnet", "seeds=[0, 1]"])
+    assert (changed.tile.mpp, changed.train.model, changed.seeds) == (4.0, "test_resnet", (0, 1))
+    assert changed.score == PipelineConfig().score
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("tile.mpp", "SECTION.NAME=VALUE"),
+        ("tiles.mpp=1", "no section 'tiles'"),
+        ("tile.nothing=1", "tile.nothing"),
+        ("tile.mpp=-1", "tile.mpp"),
+    ],
+)
+def test_a_wrong_override_says_why(assignment: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        override(PipelineConfig(), [assignment])

@@ -1,9 +1,18 @@
 """`compare`: arms × seeds on one cohort."""
 
-from wsi_specdec.cli.options import Json, Overwrite, Quiet, Workers, given, set_output, with_flags
+from wsi_specdec.cli.options import (
+    Json,
+    Overwrite,
+    Quiet,
+    Set,
+    Workers,
+    given,
+    set_output,
+    with_flags,
+)
 from wsi_specdec.cli.results import show
 from wsi_specdec.cli.run import OptionalManifest, OptionalOut, Pipeline
-from wsi_specdec.config import PipelineConfig, load_config
+from wsi_specdec.config import PipelineConfig, load_config, override
 from wsi_specdec.errors import ConfigError
 
 
@@ -13,6 +22,7 @@ def compare(
     out: OptionalOut = None,
     manifest: OptionalManifest = None,
     workers: Workers = None,
+    settings: Set = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -22,14 +32,14 @@ def compare(
     Example: wsi-specdec compare pipelines/compare_stain_normalisation.yaml --manifest slides.csv
     --out comparison
     """
-    settings = load_config(config)
-    if not isinstance(settings, PipelineConfig) or len(settings.arms) < 2:
+    loaded = load_config(config)
+    if not isinstance(loaded, PipelineConfig) or len(loaded.arms) < 2:
         msg = f"{config} names fewer than two arms; a comparison needs two or more under 'arms'"
         raise ConfigError(msg)
     from wsi_specdec.pipeline import run_pipeline
 
     set_output(quiet=quiet, as_json=json)
-    runner = settings.runner.model_dump() | given({"workers": workers})
-    flags = {"out": out, "manifest": manifest, "runner": runner}
-    finished = run_pipeline(with_flags(settings, flags), overwrite=overwrite)
+    runner = loaded.runner.model_dump() | given({"workers": workers})
+    changed = with_flags(loaded, {"out": out, "manifest": manifest, "runner": runner})
+    finished = run_pipeline(override(changed, settings or []), overwrite=overwrite)
     show(finished, quiet=quiet, as_json=json)

@@ -77,6 +77,15 @@ MinTissue = Annotated[
         help="Least share of a tile that is tissue.", show_default=shown(TileConfig, "min_tissue")
     ),
 ]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Override a setting of the config, as in --set tile.mpp=1.0; may be repeated.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Random seed.", show_default="0")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default="auto")]
 Overwrite = Annotated[

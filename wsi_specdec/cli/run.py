@@ -5,9 +5,18 @@ from typing import Annotated
 
 import typer
 
-from wsi_specdec.cli.options import Json, Overwrite, Quiet, Workers, set_output, with_flags
+from wsi_specdec.cli.options import (
+    Json,
+    Overwrite,
+    Quiet,
+    Set,
+    Workers,
+    given,
+    set_output,
+    with_flags,
+)
 from wsi_specdec.cli.results import show
-from wsi_specdec.config import DemoConfig, load_config
+from wsi_specdec.config import DemoConfig, load_config, override
 
 Pipeline = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="A file as in pipelines/.")]
 OptionalOut = Annotated[
@@ -16,7 +25,10 @@ OptionalOut = Annotated[
 ]
 OptionalManifest = Annotated[
     Path | None,
-    typer.Option(help="Manifest of the slides.", show_default="the config's 'manifest'"),
+    typer.Option(
+        help="Manifest of the slides; for a file of kind 'process', a folder does too.",
+        show_default="the config's 'manifest' or 'slides'",
+    ),
 ]
 
 
@@ -26,6 +38,7 @@ def run(
     out: OptionalOut = None,
     manifest: OptionalManifest = None,
     workers: Workers = None,
+    settings: Set = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -37,14 +50,15 @@ def run(
     from wsi_specdec.pipeline import run as run_config
 
     set_output(quiet=quiet, as_json=json)
-    settings = load_config(config)
-    runner = {"workers": workers} if workers is not None else {}
-    if isinstance(settings, DemoConfig):
-        inner = settings.pipeline
-        changed = with_flags(inner, {"out": out, "runner": inner.runner.model_dump() | runner})
-        settings = settings.model_copy(update={"pipeline": changed})
+    loaded = load_config(config)
+    runner = given({"workers": workers})
+    if isinstance(loaded, DemoConfig):
+        inner = loaded.pipeline
+        flags = {"out": out, "runner": inner.runner.model_dump() | runner}
+        loaded = loaded.model_copy(update={"pipeline": with_flags(inner, flags)})
     else:
-        source = "manifest" if settings.kind == "pipeline" else "slides"
-        flags = {"out": out, source: manifest, "runner": settings.runner.model_dump() | runner}
-        settings = with_flags(settings, flags)
-    show(run_config(settings, overwrite=overwrite), quiet=quiet, as_json=json)
+        source = "manifest" if loaded.kind == "pipeline" else "slides"
+        flags = {"out": out, source: manifest, "runner": loaded.runner.model_dump() | runner}
+        loaded = with_flags(loaded, flags)
+    finished = run_config(override(loaded, settings or []), overwrite=overwrite)
+    show(finished, quiet=quiet, as_json=json)

@@ -1,5 +1,6 @@
 """One arm of a comparison with one seed: train, score, aggregate."""
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from wsi_specdec.aggregation import fit_aggregator, make_calls, save_aggregator
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import ArmConfig, PipelineConfig
+from wsi_specdec.errors import SettingsMismatchError
 from wsi_specdec.files import read_json, write_json
 from wsi_specdec.keys import AGGREGATOR_DIR, ARMS_DIR, CALLS_FILE, MODEL_DIR, SCORES_DIR, TRAIN
 from wsi_specdec.provenance import provenance
@@ -75,11 +77,25 @@ class ArmRun:
         return kept
 
 
-def run_arm(run: ArmRun, cohort: Cohort, config: PipelineConfig) -> None:
-    """Train, score and call; each stage skips what it has done with the same settings."""
+def run_arm(
+    run: ArmRun, cohort: Cohort, config: PipelineConfig, *, overwrite: bool = False
+) -> None:
+    """Train, score and call; each stage skips what it has done with the same settings.
+
+    Raises
+    ------
+    SettingsMismatchError
+        If the arm was trained with other settings and `overwrite` is not set.
+    """
+    settings = run.arm.apply(config.train, run.seed)
     with _timed(run, "train"):
-        settings = run.arm.apply(config.train, run.seed)
-        train(cohort.stores, cohort.slides, run.model, settings, cohort.stain_dir)
+        try:
+            train(cohort.stores, cohort.slides, run.model, settings, cohort.stain_dir)
+        except SettingsMismatchError:
+            if not overwrite:
+                raise
+            shutil.rmtree(run.folder)
+            train(cohort.stores, cohort.slides, run.model, settings, cohort.stain_dir)
     judged = [s for s in cohort.slides if s.split not in (None, TRAIN)]
     stores = {s.slide_id: cohort.stores[s.slide_id] for s in judged if s.slide_id in cohort.stores}
     with _timed(run, "score"):
