@@ -4,13 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pytest
 import tifffile
+
+from wsi_specdec.cli import main
+from wsi_specdec.progress import set_quiet
 
 REPOSITORY = Path(__file__).parents[2]
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -62,6 +65,27 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def program() -> Program:
     return run_program
+
+
+@pytest.fixture
+def in_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Program]:
+    """Run the program within this process, which has paid for importing torch already."""
+
+    def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        command = ["wsi-specdec", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", command)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        printed = capsys.readouterr()
+        code = left.value.code if isinstance(left.value.code, int) else int(bool(left.value.code))
+        return subprocess.CompletedProcess(command, code, printed.out, printed.err)
+
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    yield run
+    set_quiet(quiet=False)
 
 
 @pytest.fixture(scope="session")

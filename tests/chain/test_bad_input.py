@@ -144,21 +144,21 @@ class TestLabels:
     """Labels and slides that do not fit each other."""
 
     def test_a_label_for_an_unknown_slide_is_refused(
-        self, demo_copy: Path, program: Program
+        self, demo_copy: Path, in_process: Program
     ) -> None:
         manifest = demo_copy / "slides.csv"
         row = manifest.read_text().splitlines()[1].replace("composed-A", "elsewhere")
         fields = row.split(",")
         fields[0], fields[2] = "stranger", "somebody"
         manifest.write_text(manifest.read_text() + ",".join(fields) + "\n")
-        done = program(
+        done = in_process(
             "train", "--tiles", demo_copy, "--manifest", manifest, "--out", demo_copy / "m"
         )
         assert done.returncode == 2
         assert "stranger" in done.stderr
 
     def test_a_training_slide_without_any_label_is_refused(
-        self, demo_copy: Path, program: Program
+        self, demo_copy: Path, in_process: Program
     ) -> None:
         manifest = demo_copy / "slides.csv"
         with manifest.open() as handle:
@@ -169,7 +169,7 @@ class TestLabels:
             writer = csv.DictWriter(handle, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-        done = program(
+        done = in_process(
             "train", "--tiles", demo_copy, "--manifest", manifest, "--out", demo_copy / "m",
             "--labels", "slide", "--model", "test_resnet",
         )  # fmt: skip
@@ -177,7 +177,7 @@ class TestLabels:
         assert unlabelled["slide_id"] in done.stderr
 
     def test_one_patient_in_two_splits_is_refused_before_training(
-        self, demo_copy: Path, program: Program
+        self, demo_copy: Path, in_process: Program
     ) -> None:
         manifest = demo_copy / "slides.csv"
         with manifest.open() as handle:
@@ -189,16 +189,18 @@ class TestLabels:
             writer = csv.DictWriter(handle, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-        done = program(
+        done = in_process(
             "train", "--tiles", demo_copy, "--manifest", manifest, "--out", demo_copy / "m"
         )
         assert done.returncode == 2
         assert train["patient_id"] in done.stderr
         assert not (demo_copy / "m").exists()
 
-    def test_a_run_with_other_settings_is_refused(self, demo_copy: Path, program: Program) -> None:
+    def test_a_run_with_other_settings_is_refused(
+        self, demo_copy: Path, in_process: Program
+    ) -> None:
         config = demo_copy / "config.yaml"
         config.write_text(config.read_text().replace("epochs: 3", "epochs: 4"))
-        done = program("demo", "--quick", "--out", demo_copy)
+        done = in_process("demo", "--quick", "--out", demo_copy)
         assert done.returncode == 2
         assert "train.epochs: 4 -> 3" in done.stderr

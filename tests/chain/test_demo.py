@@ -103,7 +103,7 @@ def test_the_terminal_shows_the_table_and_the_paths(quick_demo: Path) -> None:
     assert max(map(len, printed.splitlines())) <= 80 + len(str(quick_demo))
 
 
-def test_the_same_command_again_trains_nothing(demo_copy: Path, program: Program) -> None:
+def test_the_same_command_again_trains_nothing(demo_copy: Path, in_process: Program) -> None:
     watched = [
         *demo_copy.glob("arms/*/seed-0/model/weights.safetensors"),
         *demo_copy.glob("arms/*/seed-0/scores/*.parquet"),
@@ -112,7 +112,7 @@ def test_the_same_command_again_trains_nothing(demo_copy: Path, program: Program
     ]
     before = {path: path.stat().st_mtime_ns for path in watched}
     results = json.loads((demo_copy / "results.json").read_text())
-    done = program("demo", "--quick", "--out", demo_copy)
+    done = in_process("demo", "--quick", "--out", demo_copy)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in watched} == before
     again = json.loads((demo_copy / "results.json").read_text())
@@ -124,7 +124,7 @@ def test_the_same_command_again_trains_nothing(demo_copy: Path, program: Program
 
 
 def test_process_calls_unseen_slides(
-    quick_demo: Path, tmp_path: Path, program: Program, make_slide: MakeSlide
+    quick_demo: Path, tmp_path: Path, in_process: Program, make_slide: MakeSlide
 ) -> None:
     folder = tmp_path / "unseen"
     folder.mkdir()
@@ -136,7 +136,7 @@ def test_process_calls_unseen_slides(
     model = quick_demo / "arms/sd/seed-0/model"
     out = tmp_path / "calls"
 
-    done = program("process", folder, "--model", model, "--out", out)
+    done = in_process("process", folder, "--model", model, "--out", out)
 
     assert done.returncode == 0, done.stderr
     calls = {row["slide_id"]: row for row in rows(out / "calls.csv")}
@@ -156,7 +156,7 @@ def test_process_calls_unseen_slides(
 
 
 def test_process_lists_a_failure_and_refuses_the_fluorescence_slide(
-    quick_demo: Path, tmp_path: Path, program: Program
+    quick_demo: Path, tmp_path: Path, in_process: Program
 ) -> None:
     folder = tmp_path / "unseen"
     folder.mkdir()
@@ -164,7 +164,7 @@ def test_process_lists_a_failure_and_refuses_the_fluorescence_slide(
     (folder / "text.svs").write_text("no slide")
     (folder / "CMU.svs").symlink_to(REPOSITORY / "tests/data/CMU-1-Small-Region.svs")
     model = quick_demo / "arms/sd+macenko/seed-0/model"
-    done = program("process", folder, "--model", model, "--out", tmp_path / "calls")
+    done = in_process("process", folder, "--model", model, "--out", tmp_path / "calls")
     assert done.returncode == 1
     states = {r["slide_id"]: r["state"] for r in rows(tmp_path / "calls" / "calls.csv")}
     assert states == {"CMU": "done", "glow": "skipped", "text": "failed"}

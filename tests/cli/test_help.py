@@ -7,13 +7,9 @@ import sys
 
 import pytest
 
+from wsi_specdec.cli.app import VERBS, make_app
 from wsi_specdec.cli.options import shown
 from wsi_specdec.config import AggregateConfig, StainConfig, TileConfig, TrainConfig
-
-VERBS = (
-    "demo", "run", "compare", "process", "tile", "train", "score", "aggregate", "report", "info",
-    "doctor",
-)  # fmt: skip
 
 
 def help_of(*verb: str) -> str:
@@ -54,3 +50,23 @@ def test_the_defaults_shown_are_those_of_the_config(
     text = re.sub(r"\s+", " ", help_of(verb))
     for name in settings:
         assert f"[default: ({shown(model, name)})]" in text
+
+
+def test_listing_the_verbs_imports_none_of_their_libraries() -> None:
+    script = (
+        "import sys; sys.argv = ['wsi-specdec', '--help']\n"
+        "from wsi_specdec.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    print({'pydantic', 'numpy', 'torch'} & set(sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_a_verb_listed_without_being_loaded_says_the_same() -> None:
+    listed = make_app(loaded=()).registered_commands
+    loaded = make_app().registered_commands
+    assert [command.name for command in listed] == list(VERBS)
+    assert [command.help for command in listed] == [command.help for command in loaded]

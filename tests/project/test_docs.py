@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from wsi_specdec.cli.app import app
+from wsi_specdec.cli.app import make_app
 from wsi_specdec.cohort import COLUMNS, Slide
 from wsi_specdec.config import RunnerConfig, TileConfig
 from wsi_specdec.keys import CALL_COLUMNS
@@ -83,7 +83,7 @@ def test_relative_links_resolve(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_of_the_program_exist_with_their_flags(page: Path) -> None:
-    program = typer.main.get_command(app)
+    program = typer.main.get_command(make_app())
     verbs = program.commands  # type: ignore[attr-defined]
     for words in shell_commands(page):
         if Path(words[0]).name != "wsi-specdec":

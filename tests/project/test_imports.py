@@ -50,7 +50,8 @@ def test_losses_need_torch_alone() -> None:
 
 def test_tiling_a_slide_loads_no_learning_library(tmp_path: Path) -> None:
     code = (
-        "import sys; from wsi_specdec.cli.app import app; app(sys.argv[1:], standalone_mode=False);"
+        "import sys; from wsi_specdec.cli.app import make_app;"
+        "make_app()(sys.argv[1:], standalone_mode=False);"
         f"print('loaded:', *sorted(sys.modules.keys() & set({HEAVY})))"
     )
     slide = ROOT / "tests" / "data" / "CMU-1-Small-Region.svs"

@@ -1,26 +1,35 @@
 """The program: its verbs, its error messages and its exit codes."""
 
+import ast
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from importlib import import_module
+from pathlib import Path
+from typing import Final
 
 import typer
 
 from wsi_specdec import __version__
-from wsi_specdec.cli.aggregate import aggregate
-from wsi_specdec.cli.compare import compare
-from wsi_specdec.cli.demo import demo
-from wsi_specdec.cli.doctor import doctor
-from wsi_specdec.cli.info import info
-from wsi_specdec.cli.options import WRONG_USE
-from wsi_specdec.cli.process import process
-from wsi_specdec.cli.report import report
-from wsi_specdec.cli.run import run
-from wsi_specdec.cli.score import score
-from wsi_specdec.cli.tile import tile
-from wsi_specdec.cli.train import train
 from wsi_specdec.errors import WsiSpecdecError
 
+WRONG_USE: Final = 2
+INTERRUPTED: Final = 130
+
+# Each verb is the function of that name in the module of that name.
+VERBS: Final = {
+    "demo": "The whole chain",
+    "run": "The whole chain",
+    "compare": "The whole chain",
+    "process": "The whole chain",
+    "tile": "Stages, one at a time",
+    "train": "Stages, one at a time",
+    "score": "Stages, one at a time",
+    "aggregate": "Stages, one at a time",
+    "report": "Stages, one at a time",
+    "info": "Slides",
+    "doctor": "Slides",
+}
 _HELP = """Whole-slide images to slide-level cancer calls, with spectral decoupling.
 
 Start with: [bold]wsi-specdec demo --out demo[/bold]
@@ -30,28 +39,46 @@ settings (nothing was started).
 """
 
 
-def _unwrapped(text: str) -> str:
-    """Join the lines of each paragraph: the terminal wraps them anew at its own width."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+def make_app(loaded: Collection[str] = tuple(VERBS)) -> typer.Typer:
+    """Build the program.
+
+    Parameters
+    ----------
+    loaded
+        Verbs whose modules are imported. The others can be listed but not called, so that
+        `--help` needs no config; their help is read from their source.
+    """
+    app = typer.Typer(
+        name="wsi-specdec",
+        help=_unwrapped(_HELP),
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_show_locals=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for verb, panel in VERBS.items():
+        call = _import_verb(verb) if verb in loaded else _not_loaded
+        text = (call.__doc__ if verb in loaded else _help_in_source(verb)) or ""
+        app.command(verb, rich_help_panel=panel, help=_unwrapped(text))(call)
+    return app
 
 
-app = typer.Typer(
-    name="wsi-specdec",
-    help=_unwrapped(_HELP),
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+def main() -> None:
+    """Run the program, turning the package's own errors into one clear message."""
+    # OpenMP's threads spin while they wait, which starves the threads that decode tiles.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    completing = any(name.endswith("_COMPLETE") for name in os.environ)
+    try:
+        make_app(VERBS if completing else VERBS.keys() & set(sys.argv[1:]))()
+    except WsiSpecdecError as error:
+        typer.secho(f"Error: {error}", fg="red", err=True)
+        sys.exit(WRONG_USE)
+    except KeyboardInterrupt:
+        typer.secho("Interrupted; the same command resumes.", fg="yellow", err=True)
+        sys.exit(INTERRUPTED)
 
 
-def _version(*, value: bool) -> None:
-    if value:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
 def _root(
     *,
     version: bool = typer.Option(
@@ -61,25 +88,28 @@ def _root(
     del version
 
 
-_VERBS: tuple[tuple[str, tuple[Callable[..., None], ...]], ...] = (
-    ("The whole chain", (demo, run, compare, process)),
-    ("Stages, one at a time", (tile, train, score, aggregate, report)),
-    ("Slides", (info, doctor)),
-)
-for _panel, _verbs in _VERBS:
-    for _verb in _verbs:
-        app.command(rich_help_panel=_panel, help=_unwrapped(_verb.__doc__ or ""))(_verb)
+def _version(*, value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
 
 
-def main() -> None:
-    """Run the program, turning the package's own errors into one clear message."""
-    # OpenMP's threads spin while they wait, which starves the threads that decode tiles.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        app()
-    except WsiSpecdecError as error:
-        typer.secho(f"Error: {error}", fg="red", err=True)
-        sys.exit(WRONG_USE)
-    except KeyboardInterrupt:
-        typer.secho("Interrupted; the same command resumes.", fg="yellow", err=True)
-        sys.exit(130)
+def _import_verb(verb: str) -> Callable[..., None]:
+    call: Callable[..., None] = getattr(import_module(f"wsi_specdec.cli.{verb}"), verb)
+    return call
+
+
+def _help_in_source(verb: str) -> str | None:
+    """Docstring of the verb, without importing its module."""
+    source = Path(__file__).with_name(f"{verb}.py").read_text(encoding="utf-8")
+    functions = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
+    return next(ast.get_docstring(node) for node in functions if node.name == verb)
+
+
+def _not_loaded() -> None:
+    """Stand in for a verb that is only listed."""
+
+
+def _unwrapped(text: str) -> str:
+    """Join the lines of each paragraph: the terminal wraps them anew at its own width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))

@@ -4,6 +4,7 @@ from wsi_specdec.cli.options import (
     Json,
     Overwrite,
     Quiet,
+    Scheduler,
     Set,
     Workers,
     given,
@@ -22,6 +23,7 @@ def compare(
     out: OptionalOut = None,
     manifest: OptionalManifest = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     settings: Set = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -39,7 +41,7 @@ def compare(
     from wsi_specdec.pipeline import run_pipeline
 
     set_output(quiet=quiet, as_json=json)
-    runner = loaded.runner.model_dump() | given({"workers": workers})
+    runner = loaded.runner.model_dump() | given({"workers": workers, "scheduler": scheduler})
     changed = with_flags(loaded, {"out": out, "manifest": manifest, "runner": runner})
     finished = run_pipeline(override(changed, settings or []), overwrite=overwrite)
     show(finished, quiet=quiet, as_json=json)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from wsi_specdec.runner import LedgerSummary
 
 SOME_FAILED = 1
-WRONG_USE = 2
 
 Config = TypeVar("Config", bound=StageConfig)
 
@@ -58,6 +57,13 @@ Workers = Annotated[
     int | None,
     typer.Option(
         "--workers", "-j", help="Slides at a time.", show_default=shown(RunnerConfig, "workers")
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a Dask scheduler (tcp://…) that spreads slides over machines.",
+        show_default="processes on this machine",
     ),
 ]
 Reader = Annotated[

@@ -14,6 +14,7 @@ from wsi_specdec.cli.options import (
     Overwrite,
     Quiet,
     Reader,
+    Scheduler,
     SlideMpp,
     Workers,
     given,
@@ -43,6 +44,7 @@ def process(
     device: Device = None,
     config: ConfigFile = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -69,7 +71,8 @@ def process(
         "slide_mpp": slide_mpp,
         "min_tissue": min_tissue,
         "reader": reader,
-        "runner": settings.runner.model_dump() | given({"workers": workers}),
+        "runner": settings.runner.model_dump()
+        | given({"workers": workers, "scheduler": scheduler}),
         "score": settings.score.model_dump() | given({"device": device}),
     }
     finished = run_process(with_flags(settings, flags), overwrite=overwrite)

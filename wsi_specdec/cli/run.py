@@ -9,6 +9,7 @@ from wsi_specdec.cli.options import (
     Json,
     Overwrite,
     Quiet,
+    Scheduler,
     Set,
     Workers,
     given,
@@ -38,6 +39,7 @@ def run(
     out: OptionalOut = None,
     manifest: OptionalManifest = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     settings: Set = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -51,7 +53,7 @@ def run(
 
     set_output(quiet=quiet, as_json=json)
     loaded = load_config(config)
-    runner = given({"workers": workers})
+    runner = given({"workers": workers, "scheduler": scheduler})
     if isinstance(loaded, DemoConfig):
         inner = loaded.pipeline
         flags = {"out": out, "runner": inner.runner.model_dump() | runner}

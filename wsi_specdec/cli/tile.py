@@ -14,6 +14,7 @@ from wsi_specdec.cli.options import (
     Overwrite,
     Quiet,
     Reader,
+    Scheduler,
     SlideMpp,
     Workers,
     finish,
@@ -61,6 +62,7 @@ def tile(
     reader: Reader = None,
     config: ConfigFile = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     full_hash: Annotated[
         bool, typer.Option("--full-hash", help="Identify slides by every byte of theirs.")
     ] = False,
@@ -95,7 +97,7 @@ def tile(
             "full_hash": full_hash or None,
         },
     )
-    runner = resolve(RunnerConfig, "runner", config, {"workers": workers})
+    runner = resolve(RunnerConfig, "runner", config, {"workers": workers, "scheduler": scheduler})
     summary = tile_slides(read_slides(inputs), out, settings, runner, overwrite=overwrite)
     if json:
         print_json({"out": out, **asdict(summary)})
