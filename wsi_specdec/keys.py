@@ -32,6 +32,7 @@ HISTORY_FILE: Final = "history.csv"
 CURVES_FILE: Final = "curves.png"
 MODEL_CARD_FILE: Final = "MODEL_CARD.md"
 CHECKPOINT_DIR: Final = "checkpoint"
+COST_FILE: Final = "cost.json"
 AGGREGATOR_FILE: Final = "aggregator.json"
 
 # Tile store

@@ -43,6 +43,7 @@ from wsi_specdec.keys import (
     AGGREGATOR_FILE,
     CALLS_FILE,
     CONFIG_FILE,
+    COST_FILE,
     LEDGER_FILE,
     MANIFEST_FILE,
     PROVENANCE_FILE,
@@ -63,7 +64,7 @@ from wsi_specdec.scoring import score_stores
 from wsi_specdec.stain import fit_stores
 from wsi_specdec.store import TileStore, find_stores, open_store, store_path
 from wsi_specdec.store.calls import Call, write_calls
-from wsi_specdec.studies import ArmRun, Cohort, run_arm
+from wsi_specdec.studies import ArmRun, Cohort, read_cost, run_arm, timed
 from wsi_specdec.tiling import tile_slides
 from wsi_specdec.training import train
 
@@ -159,7 +160,7 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
         config=config.evaluate,
         provenance=made_with,
         settings={arm.name: _arm_settings(arm.apply(config.train, 0)) for arm in config.arms},
-        cost={name: _mean_cost(of_arm) for name, of_arm in runs.items()},
+        cost={name: _cost(of_arm, config, cohort.stain_dir) for name, of_arm in runs.items()},
     )
     write_results(out / RESULTS_FILE, results)
     _write_all_calls(runs, out / CALLS_FILE)
@@ -261,7 +262,8 @@ def _fit_stains(config: PipelineConfig, cohort: Cohort) -> None:
     settings = {arm.apply(config.train, 0).stain for arm in config.arms}
     for stain in sorted(settings, key=lambda s: s.method):
         if stain.method != "none":
-            fit_stores(list(cohort.stores.values()), cohort.stain_dir, stain)
+            with timed(cohort.stain_dir / COST_FILE, stain.method):
+                fit_stores(list(cohort.stores.values()), cohort.stain_dir, stain)
 
 
 def _arm_settings(config: TrainConfig) -> dict[str, Any]:
@@ -275,12 +277,16 @@ def _seed_run(run_: ArmRun, config: PipelineConfig) -> SeedRun:
     return SeedRun(run_.seed, run_.calls, run_.scores, fitted_on)
 
 
-def _mean_cost(runs: Sequence[ArmRun]) -> dict[str, float]:
-    stages = {stage for run_ in runs for stage in run_.seconds()}
-    return {
-        f"{stage}_seconds": sum(r.seconds().get(stage, 0.0) for r in runs) / len(runs)
-        for stage in sorted(stages)
+def _cost(runs: Sequence[ArmRun], config: PipelineConfig, stain_dir: Path) -> dict[str, float]:
+    """Mean seconds a seed by stage, and those of the stain profiles that an arm's seeds share."""
+    costs = [read_cost(run_.cost) for run_ in runs]
+    mean = {
+        f"{stage}_seconds": round(sum(cost[stage] for cost in costs) / len(costs), 3)
+        for stage in ("train", "score")
     }
+    method = runs[0].arm.apply(config.train, 0).stain.method
+    fitted = read_cost(stain_dir / COST_FILE).get(method)
+    return mean if fitted is None else {"stain_seconds": fitted, **mean}
 
 
 def _write_all_calls(runs: Mapping[str, Sequence[ArmRun]], path: Path) -> None:

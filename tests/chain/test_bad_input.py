@@ -204,3 +204,40 @@ class TestLabels:
         done = in_process("demo", "--quick", "--out", demo_copy)
         assert done.returncode == 2
         assert "train.epochs: 4 -> 3" in done.stderr
+
+
+def test_a_corrupt_slide_costs_a_whole_run_that_slide_alone(
+    demo_copy: Path, tmp_path: Path, in_process: Program
+) -> None:
+    manifest = demo_copy / "slides.csv"
+    with manifest.open() as handle:
+        rows = list(csv.DictReader(handle))
+    broken = {}
+    for split in ("train", "external"):
+        row = next(row for row in rows if row["split"] == split)
+        broken[row["slide_id"]] = split
+        slide = demo_copy / row["path"]
+        slide.write_bytes(slide.read_bytes()[:2000])
+    out = tmp_path / "run"
+
+    done = in_process(
+        "run", REPOSITORY / "pipelines/tile_train_aggregate.yaml", "--manifest", manifest,
+        "--out", out, "--set", "tile.mpp=4", "--set", "tile.tile_size=50",
+        "--set", "train.model=test_resnet", "--set", "train.epochs=1",
+    )  # fmt: skip
+
+    assert done.returncode == 1, done.stderr
+    assert {k for k, row in ledger(out).items() if row["state"] == "failed"} == set(broken)
+    results = json.loads((out / "results.json").read_text())
+    assert results["arms"]["sd"]["cohorts"]["external"]["slide"]["auroc"]["n"] == 7
+    with (out / "calls.csv").open() as handle:
+        states = {row["slide_id"]: row["state"] for row in csv.DictReader(handle)}
+    assert states == {
+        row["slide_id"]: "failed" if row["slide_id"] in broken else "done"
+        for row in rows
+        if row["split"] != "train"
+    }
+    report = (out / "report.html").read_text()
+    for slide_id in broken:
+        assert f"failed {slide_id}: " in done.stderr
+        assert slide_id in report

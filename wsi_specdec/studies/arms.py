@@ -12,7 +12,15 @@ from wsi_specdec.cohort import Slide
 from wsi_specdec.config import ArmConfig, PipelineConfig
 from wsi_specdec.errors import SettingsMismatchError
 from wsi_specdec.files import read_json, write_json
-from wsi_specdec.keys import AGGREGATOR_DIR, ARMS_DIR, CALLS_FILE, MODEL_DIR, SCORES_DIR, TRAIN
+from wsi_specdec.keys import (
+    AGGREGATOR_DIR,
+    ARMS_DIR,
+    CALLS_FILE,
+    COST_FILE,
+    MODEL_DIR,
+    SCORES_DIR,
+    TRAIN,
+)
 from wsi_specdec.provenance import provenance
 from wsi_specdec.scoring import score_stores
 from wsi_specdec.store import TileStore
@@ -70,11 +78,10 @@ class ArmRun:
         """The slide calls."""
         return self.folder / CALLS_FILE
 
-    def seconds(self) -> dict[str, float]:
-        """Seconds that each stage took, over all runs that advanced it."""
-        path = self.folder / "cost.json"
-        kept: dict[str, float] = read_json(path) if path.is_file() else {}
-        return kept
+    @property
+    def cost(self) -> Path:
+        """Seconds that each stage took."""
+        return self.folder / COST_FILE
 
 
 def run_arm(
@@ -88,7 +95,7 @@ def run_arm(
         If the arm was trained with other settings and `overwrite` is not set.
     """
     settings = run.arm.apply(config.train, run.seed)
-    with _timed(run, "train"):
+    with timed(run.cost, "train"):
         try:
             train(cohort.stores, cohort.slides, run.model, settings, cohort.stain_dir)
         except SettingsMismatchError:
@@ -98,7 +105,7 @@ def run_arm(
             train(cohort.stores, cohort.slides, run.model, settings, cohort.stain_dir)
     judged = [s for s in cohort.slides if s.split not in (None, TRAIN)]
     stores = {s.slide_id: cohort.stores[s.slide_id] for s in judged if s.slide_id in cohort.stores}
-    with _timed(run, "score"):
+    with timed(run.cost, "score"):
         score_stores(stores, run.model, run.scores, config.score, cohort.stain_dir)
     aggregator = fit_aggregator(
         run.scores,
@@ -111,13 +118,19 @@ def run_arm(
     write_calls(run.calls, make_calls(run.scores, judged, aggregator, cohort.states))
 
 
+def read_cost(path: Path) -> dict[str, float]:
+    """Seconds by stage, as `timed` kept them; none where there is no such file."""
+    kept: dict[str, float] = read_json(path) if path.is_file() else {}
+    return kept
+
+
 @contextmanager
-def _timed(run: ArmRun, stage: str) -> Iterator[None]:
-    """Add the block's seconds to the run's cost, so that a resumed run counts every part."""
+def timed(path: Path, stage: str) -> Iterator[None]:
+    """Add the block's seconds to the file, so that a resumed run counts every part."""
     started = time.monotonic()
     try:
         yield
     finally:
-        seconds = run.seconds()
+        seconds = read_cost(path)
         seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - started, 3)
-        write_json(run.folder / "cost.json", seconds)
+        write_json(path, seconds)

@@ -1,0 +1,114 @@
+"""A run that cannot succeed says so before it starts, and leaves no folder behind."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from wsi_specdec.config import (
+    AggregateConfig,
+    ArmConfig,
+    EvaluateConfig,
+    PipelineConfig,
+    ProcessConfig,
+    dump_config,
+)
+from wsi_specdec.errors import (
+    ConfigError,
+    LeakError,
+    ManifestError,
+    ModelError,
+    SettingsMismatchError,
+    WsiSpecdecError,
+)
+from wsi_specdec.pipeline import aggregate_scores, run_pipeline, run_process
+
+Write = Callable[[str], Path]
+COMPLETE = """path,patient_id,label,split
+a.svs,p1,0,train
+b.svs,p2,1,train
+c.svs,p3,0,validation
+d.svs,p4,1,validation
+e.svs,p5,1,internal
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write_manifest(text: str) -> Path:
+        path = tmp_path / "manifest.csv"
+        path.write_text(text)
+        return path
+
+    return write_manifest
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        (COMPLETE.replace("validation", "train"), ManifestError, "in the split 'validation'"),
+        (COMPLETE.replace("internal", "train"), ManifestError, "in a test split"),
+        (COMPLETE.replace("p5,1", "p5,"), ManifestError, "have no label: e"),
+        (COMPLETE.replace("p5", "p1"), LeakError, "p1 in internal and train"),
+    ],
+)
+def test_a_manifest_that_cannot_be_run_is_refused_first(
+    write: Write, tmp_path: Path, text: str, error: type[WsiSpecdecError], message: str
+) -> None:
+    config = PipelineConfig(
+        manifest=write(text), out=tmp_path / "out", evaluate=EvaluateConfig(baseline="sd")
+    )
+    with pytest.raises(error, match=message):
+        run_pipeline(config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_baseline_that_is_no_arm_is_refused_before_any_work(write: Write, tmp_path: Path) -> None:
+    config = PipelineConfig(
+        manifest=write(COMPLETE),
+        out=tmp_path / "out",
+        arms=(ArmConfig(name="a"), ArmConfig(name="b")),
+        evaluate=EvaluateConfig(baseline="wd"),
+    )
+    with pytest.raises(ConfigError, match="wd"):
+        run_pipeline(config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_settings_are_named(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'out' is missing"):
+        run_pipeline(PipelineConfig(manifest=write(COMPLETE)))
+    with pytest.raises(ConfigError, match="'manifest' is missing"):
+        run_pipeline(PipelineConfig(out=tmp_path / "out"))
+
+
+def test_a_folder_of_another_run_is_refused(write: Write, tmp_path: Path) -> None:
+    config = PipelineConfig(
+        manifest=write(COMPLETE), out=tmp_path, evaluate=EvaluateConfig(baseline="sd")
+    )
+    other = config.model_copy(update={"splits": {"train": 0.5, "internal": 0.5}, "seeds": (7,)})
+    (tmp_path / "config.yaml").write_text(dump_config(other))
+    with pytest.raises(SettingsMismatchError, match=r"splits\.train: 0\.5 -> 0\.6") as caught:
+        run_pipeline(config)
+    assert "seeds" not in str(caught.value)
+    (tmp_path / "config.yaml").write_text(dump_config(ProcessConfig()))
+    with pytest.raises(SettingsMismatchError, match="kind: process -> pipeline"):
+        run_pipeline(config)
+
+
+def test_process_needs_a_model_and_an_aggregator(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "slides").mkdir()
+    config = ProcessConfig(
+        slides=tmp_path / "slides", model=tmp_path / "model", out=tmp_path / "out"
+    )
+    with pytest.raises(ConfigError, match=r"no aggregator\.json in .*--aggregator"):
+        run_process(config)
+    with pytest.raises(ModelError, match=str(tmp_path / "elsewhere")):
+        aggregate_scores(
+            tmp_path,
+            write("path\na.svs\n"),
+            tmp_path,
+            AggregateConfig(),
+            aggregator=tmp_path / "elsewhere",
+        )
+    assert not (tmp_path / "out").exists()
