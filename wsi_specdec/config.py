@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from wsi_specdec.errors import ConfigError
 from wsi_specdec.files import sha256_of
+from wsi_specdec.keys import VALIDATION
 
 T = TypeVar("T")
 ConfigT = TypeVar("ConfigT", bound="StageConfig")
@@ -143,7 +152,12 @@ class AggregateConfig(StageConfig):
     threshold_rule: ThresholdRule = "youden"
     # Sensitivity or specificity to reach, or the threshold itself where the rule is `fixed`.
     threshold_target: Fraction = 0.9
-    fit_on: str = "validation"
+    fit_on: str = VALIDATION
+
+    @field_validator("fit_on")
+    @classmethod
+    def _full_name(cls, name: str) -> str:
+        return VALIDATION if name in {"val", "valid"} else name
 
 
 class EvaluateConfig(StageConfig):

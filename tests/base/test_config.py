@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from wsi_specdec.config import (
+    AggregateConfig,
     ArmConfig,
     DemoConfig,
     PipelineConfig,
@@ -70,6 +71,10 @@ def test_an_arm_changes_what_it_names_and_nothing_else() -> None:
     assert (changed.sd_coef, changed.weight_decay, changed.epochs, changed.seed) == (0.3, 0.5, 7, 4)
     assert changed.stain.method == "macenko"
     assert train.stain.method == "none"
+
+
+def test_the_validation_split_may_be_named_short() -> None:
+    assert AggregateConfig(fit_on="val") == AggregateConfig()
 
 
 def test_the_digest_follows_every_setting() -> None:

@@ -241,3 +241,22 @@ def test_a_corrupt_slide_costs_a_whole_run_that_slide_alone(
     for slide_id in broken:
         assert f"failed {slide_id}: " in done.stderr
         assert slide_id in report
+
+
+def test_an_arm_of_other_settings_is_redone_only_when_asked(
+    demo_copy: Path, in_process: Program
+) -> None:
+    model = demo_copy / "arms/sd/seed-0/model/model.json"
+    config = demo_copy / "config.yaml"
+    command = ("run", config, "--set", "train.epochs=1", "--set", "evaluate.baseline=sd",
+               "--set", "arms=[{name: sd, sd_coef: 0.2}]")  # fmt: skip
+    before = model.read_bytes()
+
+    config.write_text(config.read_text().replace("epochs: 3", "epochs: 1"))
+    refused = in_process(*command)
+    assert refused.returncode == 2
+    assert "sd_coef: 0.05 -> 0.2" in refused.stderr
+    assert model.read_bytes() == before
+
+    assert in_process(*command, "--overwrite").returncode == 0
+    assert json.loads(model.read_text())["training"]["settings"]["sd_coef"] == 0.2

@@ -2,14 +2,15 @@
 
 import csv
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+Program = Callable[..., "subprocess.CompletedProcess[str]"]
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -20,30 +21,24 @@ def commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if "wsi-specdec" in line]
 
 
-@pytest.fixture(scope="module")
-def beside_demo(quick_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder that looks like a checkout in which `make demo` was run."""
-    folder = tmp_path_factory.mktemp("readme")
+@pytest.fixture
+def beside_demo(demo_copy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in a folder that looks like a checkout in which `make demo` was run."""
+    folder = demo_copy.parent
     for name in ("pipelines", "tests"):
         (folder / name).symlink_to(REPOSITORY / name)
-    (folder / "demo").symlink_to(quick_demo)
+    monkeypatch.chdir(folder)
     return folder
 
 
 @pytest.mark.slow
-def test_every_command_runs_as_written(beside_demo: Path) -> None:
+def test_every_command_runs_as_written(beside_demo: Path, in_process: Program) -> None:
     lines = commands()
     assert len(lines) >= 10
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for line in lines:
-        done = subprocess.run(
-            shlex.split(line),
-            cwd=beside_demo,
-            env={**os.environ, "PATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        program, *arguments = shlex.split(line)
+        assert program == "wsi-specdec"
+        done = in_process(*arguments)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
     with (beside_demo / "byhand/calls.csv").open() as handle:
