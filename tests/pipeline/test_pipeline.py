@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from wsi_specdec.config import (
     AggregateConfig,
@@ -21,6 +22,7 @@ from wsi_specdec.errors import (
     SettingsMismatchError,
     WsiSpecdecError,
 )
+from wsi_specdec.models import ModelSpec, build_classifier, save_model
 from wsi_specdec.pipeline import aggregate_scores, run_pipeline, run_process
 
 Write = Callable[[str], Path]
@@ -31,6 +33,11 @@ c.svs,p3,0,validation
 d.svs,p4,1,validation
 e.svs,p5,1,internal
 """
+
+
+def tiny_model() -> tuple[nn.Module, ModelSpec]:
+    spec = ModelSpec(arch="test_resnet", tile_size=32, mpp=None, mean=(0.5,) * 3, std=(0.25,) * 3)
+    return build_classifier(spec), spec
 
 
 @pytest.fixture
@@ -101,6 +108,9 @@ def test_process_needs_a_model_and_an_aggregator(write: Write, tmp_path: Path) -
     config = ProcessConfig(
         slides=tmp_path / "slides", model=tmp_path / "model", out=tmp_path / "out"
     )
+    with pytest.raises(ModelError, match=str(tmp_path / "model")):
+        run_process(config)
+    save_model(tmp_path / "model", *tiny_model())
     with pytest.raises(ConfigError, match=r"no aggregator\.json in .*--aggregator"):
         run_process(config)
     with pytest.raises(ModelError, match=str(tmp_path / "elsewhere")):
