@@ -1,11 +1,11 @@
 """Run the stages of a config in order, skipping what is already done."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from wsi_specdec.aggregation import (
     fit_aggregator,
@@ -37,10 +37,11 @@ from wsi_specdec.config import (
 from wsi_specdec.demo import compose_cohort
 from wsi_specdec.errors import ConfigError, ManifestError, SettingsMismatchError
 from wsi_specdec.evaluation import SeedRun, evaluate, pairs_of, write_results
-from wsi_specdec.files import atomic_path, sha256_of_file, write_json, write_text
+from wsi_specdec.files import sha256_of_file, write_json, write_text
 from wsi_specdec.keys import (
     AGGREGATOR_DIR,
     AGGREGATOR_FILE,
+    CALL_COLUMNS,
     CALLS_FILE,
     CONFIG_FILE,
     COST_FILE,
@@ -290,18 +291,16 @@ def _cost(runs: Sequence[ArmRun], config: PipelineConfig, stain_dir: Path) -> di
 
 
 def _write_all_calls(runs: Mapping[str, Sequence[ArmRun]], path: Path) -> None:
-    """Put the calls of every arm and seed into one table."""
-    tables = [
-        pd.read_csv(r.calls, dtype={"slide_id": str, "patient_id": str}).assign(
-            arm=name, seed=r.seed
-        )
-        for name, of_arm in runs.items()
-        for r in of_arm
-    ]
-    table = pd.concat(tables)
-    table = table[["arm", "seed", *table.columns.drop(["arm", "seed"])]]
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False)
+    """Put the calls of every arm and seed into one table, cell by cell as they stand."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("arm", "seed", *CALL_COLUMNS))
+    for name, of_arm in runs.items():
+        for arm_run in of_arm:
+            with arm_run.calls.open(encoding="utf-8", newline="") as handle:
+                _, *rows = csv.reader(handle)
+            writer.writerows([name, arm_run.seed, *row] for row in rows)
+    write_text(path, table.getvalue())
 
 
 def _aggregator_folder(given: Path | None, model: Path) -> Path:

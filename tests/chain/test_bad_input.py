@@ -231,7 +231,11 @@ def test_a_corrupt_slide_costs_a_whole_run_that_slide_alone(
     results = json.loads((out / "results.json").read_text())
     assert results["arms"]["sd"]["cohorts"]["external"]["slide"]["auroc"]["n"] == 7
     with (out / "calls.csv").open() as handle:
-        states = {row["slide_id"]: row["state"] for row in csv.DictReader(handle)}
+        calls = list(csv.DictReader(handle))
+    assert {row["call"] for row in calls} == {"", "0", "1"}
+    with (out / "arms/sd/seed-0/calls.csv").open() as handle:
+        assert [{"arm": "sd", "seed": "0", **row} for row in csv.DictReader(handle)] == calls
+    states = {row["slide_id"]: row["state"] for row in calls}
     assert states == {
         row["slide_id"]: "failed" if row["slide_id"] in broken else "done"
         for row in rows
