@@ -8,9 +8,10 @@ from wsi_specdec.cohort import Slide
 from wsi_specdec.config import RunnerConfig, TileConfig
 from wsi_specdec.errors import ManifestError, SettingsMismatchError
 from wsi_specdec.files import read_json
+from wsi_specdec.keys import TILE_CONFIG_FILE
 from wsi_specdec.runner import read_ledger
 from wsi_specdec.store import find_stores, open_store
-from wsi_specdec.tiling import TILE_CONFIG_FILE, tile_slides
+from wsi_specdec.tiling import tile_slides
 
 MakeSlide = Callable[..., Path]
 CONFIG = TileConfig(tile_size=128)

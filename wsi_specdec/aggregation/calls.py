@@ -5,7 +5,6 @@ from pathlib import Path
 
 from wsi_specdec.aggregation.aggregator import Aggregator
 from wsi_specdec.aggregation.scores import (
-    SCORES_SUFFIX,
     SlideScore,
     one_model,
     read_slide_scores,
@@ -15,6 +14,7 @@ from wsi_specdec.aggregation.thresholds import confidence
 from wsi_specdec.cohort import Slide
 from wsi_specdec.errors import ModelError
 from wsi_specdec.store.calls import Call
+from wsi_specdec.store.scores import scores_path
 
 
 def make_calls(
@@ -60,7 +60,7 @@ def make_calls(
 def _strangers(scores: Path, slides: Sequence[Slide]) -> list[Slide]:
     known = {slide.slide_id for slide in slides}
     names = [name for name in scored_ids(scores) if name not in known]
-    return [Slide(name, scores / f"{name}{SCORES_SUFFIX}", name) for name in names]
+    return [Slide(name, scores_path(scores, name), name) for name in names]
 
 
 def _call(slide: Slide, found: SlideScore, threshold: float) -> Call:

@@ -8,12 +8,10 @@ from typing import Final, cast
 from wsi_specdec.aggregation.pooling import Pooler
 from wsi_specdec.cohort import Slide
 from wsi_specdec.errors import ManifestError, ModelError
+from wsi_specdec.keys import MODEL_HASH, SCORES_SUFFIX
 from wsi_specdec.store.calls import CallState, positive_scores
-from wsi_specdec.store.scores import read_scores_metadata
+from wsi_specdec.store.scores import read_scores_metadata, scores_path
 
-SCORES_SUFFIX: Final = ".parquet"
-# What the scoring stage calls the model's identity in the metadata of its files.
-MODEL_HASH: Final = "model_sha256"
 # Ledger states that explain why a slide has no scores.
 _EXCUSED: Final = frozenset({"empty", "failed", "skipped"})
 
@@ -54,7 +52,7 @@ def one_model(scores: Path, slide_ids: Sequence[str]) -> str | None:
     ModelError
         If they name several.
     """
-    files = [scores / f"{slide_id}{SCORES_SUFFIX}" for slide_id in slide_ids]
+    files = [scores_path(scores, slide_id) for slide_id in slide_ids]
     models = {read_scores_metadata(path).get(MODEL_HASH) for path in files} - {None}
     if len(models) > 1:
         msg = f"{scores} holds scores of {len(models)} models; score all slides with one again"
@@ -89,7 +87,7 @@ def read_slide_scores(
         if state in {"empty", "failed"} or slide.slide_id not in with_file:
             found.append(SlideScore(slide.slide_id, None, 0, cast("CallState", state)))
         else:
-            found.append(_pooled(scores / f"{slide.slide_id}{SCORES_SUFFIX}", pooler))
+            found.append(_pooled(scores_path(scores, slide.slide_id), pooler))
     return found
 
 

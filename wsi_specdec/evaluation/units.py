@@ -15,6 +15,7 @@ from wsi_specdec.evaluation.runs import Evaluated, SeedRun
 from wsi_specdec.keys import UNKNOWN_LABEL
 from wsi_specdec.metrics import Sample
 from wsi_specdec.store.calls import positive_scores
+from wsi_specdec.store.scores import scores_path
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -148,7 +149,7 @@ def _tile_scores(
 ) -> Floats:
     parts = []
     for (slide, store), mask in zip(known, masks, strict=True):
-        path = run.scores / f"{slide.slide_id}.parquet"
+        path = scores_path(run.scores, slide.slide_id)
         coords, probabilities = positive_scores(path)
         order = _matching(store.coords, coords)
         if order is None:

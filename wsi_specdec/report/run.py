@@ -26,12 +26,10 @@ from wsi_specdec.keys import (
     PROVENANCE_FILE,
     RESULTS_FILE,
     SCORES_DIR,
-    STORE_SUFFIX,
-    TILES_DIR,
 )
 from wsi_specdec.report.images import read_rgb
 from wsi_specdec.runner import Outcome, read_ledger
-from wsi_specdec.store import open_store
+from wsi_specdec.store import open_store, scores_path, store_path
 from wsi_specdec.store.calls import Call, positive_scores, read_calls
 
 T = TypeVar("T")
@@ -72,7 +70,7 @@ class SeedFolder:
 
     def tile_scores(self, slide_id: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Coordinates (N, 2) in level-0 pixels and scores (N,) of the slide's tiles."""
-        path = _existing(self.path / SCORES_DIR / f"{slide_id}.parquet")
+        path = _existing(scores_path(self.path / SCORES_DIR, slide_id))
         return _reading(path, positive_scores)
 
 
@@ -106,7 +104,7 @@ class Run:
 
     def geometry(self, slide_id: str) -> tuple[Size, int]:
         """Size of the slide's finest level and side of a tile in its pixels."""
-        store = open_store(self.path / TILES_DIR / f"{slide_id}{STORE_SUFFIX}")
+        store = open_store(store_path(self.path, slide_id))
         width, height = (store.attributes.get(f"level0_{side}") for side in ("width", "height"))
         if width is None or height is None:
             msg = f"{store.path} does not state the slide's size; tile the slide again"

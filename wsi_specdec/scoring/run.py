@@ -12,6 +12,7 @@ from torch import nn
 
 from wsi_specdec.config import ScoreConfig
 from wsi_specdec.errors import StoreError
+from wsi_specdec.keys import MODEL_HASH
 from wsi_specdec.models import (
     ModelSpec,
     StainNormaliser,
@@ -28,9 +29,13 @@ from wsi_specdec.models import (
 )
 from wsi_specdec.progress import Ticker, progress
 from wsi_specdec.provenance import provenance
-from wsi_specdec.store import BatchReader, TileStore, read_scores_metadata, write_scores
-
-SCORES_SUFFIX = ".parquet"
+from wsi_specdec.store import (
+    BatchReader,
+    TileStore,
+    read_scores_metadata,
+    scores_path,
+    write_scores,
+)
 
 
 def score_stores(
@@ -71,7 +76,7 @@ def score_stores(
     todo = {
         slide_id: stores[slide_id]
         for slide_id, made in made_from.items()
-        if not _is_scored(_path(out, slide_id), made)
+        if not _is_scored(scores_path(out, slide_id), made)
     }
     if not todo:
         return
@@ -83,7 +88,7 @@ def score_stores(
         for number, (slide_id, store) in enumerate(todo.items()):
             logits = scorer.logits(store, number, tick)
             write_scores(
-                _path(out, slide_id),
+                scores_path(out, slide_id),
                 store.coords,
                 logits,
                 probabilities(logits, spec.temperature),
@@ -127,14 +132,10 @@ class _Scorer:
         return np.concatenate(done)
 
 
-def _path(out: Path, slide_id: str) -> Path:
-    return out / f"{slide_id}{SCORES_SUFFIX}"
-
-
 def _made_from(store: TileStore, model: str) -> dict[str, Any]:
     """Name everything that a slide's scores depend on."""
     return {
-        "model_sha256": model,
+        MODEL_HASH: model,
         "slide_id": store.slide_id,
         "n_tiles": store.n_tiles,
         "params_sha256": store.attributes.get("params_sha256"),

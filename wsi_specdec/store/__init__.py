@@ -5,7 +5,7 @@ from wsi_specdec.store.codec import JpegCodec
 from wsi_specdec.store.hdf5 import Hdf5Coords, export_coords, read_coords
 from wsi_specdec.store.jpeg import decode_jpeg, encode_jpeg
 from wsi_specdec.store.reader import TileStore, find_stores, open_store, store_path
-from wsi_specdec.store.scores import read_scores, read_scores_metadata, write_scores
+from wsi_specdec.store.scores import read_scores, read_scores_metadata, scores_path, write_scores
 from wsi_specdec.store.writer import TileStoreWriter
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "read_coords",
     "read_scores",
     "read_scores_metadata",
+    "scores_path",
     "store_path",
     "write_scores",
 ]

@@ -13,12 +13,17 @@ from numpy.typing import NDArray
 
 from wsi_specdec.errors import StoreError
 from wsi_specdec.files import atomic_path
-from wsi_specdec.keys import LOGIT_PREFIX, PROB_PREFIX, X, Y
+from wsi_specdec.keys import LOGIT_PREFIX, PROB_PREFIX, SCORES_SUFFIX, X, Y
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _METADATA: Final = b"wsi_specdec"
+
+
+def scores_path(folder: Path, slide_id: str) -> Path:
+    """Path of a slide's scores in a folder of scores."""
+    return folder / f"{slide_id}{SCORES_SUFFIX}"
 
 
 def write_scores(

@@ -4,19 +4,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from wsi_specdec.cohort import Slide, check_unique
 from wsi_specdec.config import RunnerConfig, TileConfig, differences, make_config
 from wsi_specdec.errors import ConfigError, SettingsMismatchError
 from wsi_specdec.files import read_json, remove_partials, write_json
-from wsi_specdec.keys import PREVIEWS_DIR, STORE_SUFFIX, TILES_DIR
+from wsi_specdec.keys import PREVIEWS_DIR, STORE_SUFFIX, TILE_CONFIG_FILE, TILES_DIR
 from wsi_specdec.provenance import provenance
 from wsi_specdec.runner import Ledger, LedgerSummary, Task, run_over_slides
 from wsi_specdec.tiling.tile import TileJob, params_of, tile_slide
-
-# The settings that the stores of an output folder were made with.
-TILE_CONFIG_FILE: Final = "tile.json"
 
 
 def tile_slides(

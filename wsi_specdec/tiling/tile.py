@@ -19,10 +19,10 @@ from wsi_specdec.errors import (
 )
 from wsi_specdec.files import fingerprint, sha256_of
 from wsi_specdec.geometry import ReadPlan, plan_reading
-from wsi_specdec.keys import PREVIEWS_DIR, SCHEMA_VERSION, STORE_SUFFIX, TILES_DIR, UNKNOWN_LABEL
+from wsi_specdec.keys import PREVIEWS_DIR, SCHEMA_VERSION, UNKNOWN_LABEL
 from wsi_specdec.runner import TaskResult
 from wsi_specdec.slides import SlideReader, open_slide, read_overview
-from wsi_specdec.store import TileStoreWriter, open_store
+from wsi_specdec.store import TileStoreWriter, open_store, store_path
 from wsi_specdec.tiling.extract import read_tiles
 from wsi_specdec.tiling.grid import grid_coords
 from wsi_specdec.tiling.previews import write_previews
@@ -61,7 +61,7 @@ class TileJob:
     @property
     def store_path(self) -> Path:
         """Where the store goes."""
-        return self.out / TILES_DIR / f"{self.slide.slide_id}{STORE_SUFFIX}"
+        return store_path(self.out, self.slide.slide_id)
 
 
 @dataclass(frozen=True, slots=True)
