@@ -7,9 +7,9 @@ from wsi_specdec.cli.options import (
     Scheduler,
     Set,
     Workers,
-    given,
     set_output,
     with_flags,
+    with_runner,
 )
 from wsi_specdec.cli.results import show
 from wsi_specdec.cli.run import OptionalManifest, OptionalOut, Pipeline
@@ -41,7 +41,7 @@ def compare(
     from wsi_specdec.pipeline import run_pipeline
 
     set_output(quiet=quiet, as_json=json)
-    runner = loaded.runner.model_dump() | given({"workers": workers, "scheduler": scheduler})
-    changed = with_flags(loaded, {"out": out, "manifest": manifest, "runner": runner})
+    changed = with_flags(loaded, {"out": out, "manifest": manifest})
+    changed = with_runner(changed, workers, scheduler)
     finished = run_pipeline(override(changed, settings or []), overwrite=overwrite)
     show(finished, quiet=quiet, as_json=json)

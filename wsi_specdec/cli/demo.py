@@ -12,7 +12,7 @@ from wsi_specdec.cli.options import (
     Workers,
     set_output,
     with_flags,
-    with_workers,
+    with_runner,
 )
 from wsi_specdec.cli.results import show
 
@@ -43,6 +43,6 @@ def demo(
     set_output(quiet=quiet, as_json=json)
     config = load_config(pipeline_file("demo_quick" if quick else "demo"))
     assert isinstance(config, DemoConfig)
-    pipeline = with_workers(with_flags(config.pipeline, {"out": out}), workers)
+    pipeline = with_runner(with_flags(config.pipeline, {"out": out}), workers)
     finished = run_demo(config.model_copy(update={"pipeline": pipeline}), overwrite=overwrite)
     show(finished, quiet=quiet, as_json=json)

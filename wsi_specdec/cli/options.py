@@ -9,6 +9,7 @@ import typer
 from wsi_specdec.config import (
     DemoConfig,
     PipelineConfig,
+    ProcessConfig,
     RunnerConfig,
     StageConfig,
     TileConfig,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 SOME_FAILED = 1
 
 Config = TypeVar("Config", bound=StageConfig)
+Whole = TypeVar("Whole", PipelineConfig, ProcessConfig)
 
 
 def shown(model: type[StageConfig], name: str) -> str:
@@ -134,11 +136,10 @@ def with_flags(config: Config, flags: dict[str, Any]) -> Config:
     return make_config(type(config), {**config.model_dump(), **given(flags)}, "settings")
 
 
-def with_workers(config: PipelineConfig, workers: int | None) -> PipelineConfig:
-    """Override the number of workers in a pipeline's config."""
-    return with_flags(
-        config, {"runner": with_flags(config.runner, {"workers": workers}).model_dump()}
-    )
+def with_runner(config: Whole, workers: int | None, scheduler: str | None = None) -> Whole:
+    """Override how a whole config's work is spread."""
+    runner = with_flags(config.runner, {"workers": workers, "scheduler": scheduler})
+    return with_flags(config, {"runner": runner})
 
 
 def set_output(*, quiet: bool, as_json: bool = False) -> None:

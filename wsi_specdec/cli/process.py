@@ -17,9 +17,9 @@ from wsi_specdec.cli.options import (
     Scheduler,
     SlideMpp,
     Workers,
-    given,
     set_output,
     with_flags,
+    with_runner,
 )
 from wsi_specdec.cli.results import show
 from wsi_specdec.cli.score import Model
@@ -71,9 +71,8 @@ def process(
         "slide_mpp": slide_mpp,
         "min_tissue": min_tissue,
         "reader": reader,
-        "runner": settings.runner.model_dump()
-        | given({"workers": workers, "scheduler": scheduler}),
-        "score": settings.score.model_dump() | given({"device": device}),
+        "score": with_flags(settings.score, {"device": device}),
     }
-    finished = run_process(with_flags(settings, flags), overwrite=overwrite)
+    changed = with_runner(with_flags(settings, flags), workers, scheduler)
+    finished = run_process(changed, overwrite=overwrite)
     show(finished, quiet=quiet, as_json=json)

@@ -12,12 +12,12 @@ from wsi_specdec.cli.options import (
     Scheduler,
     Set,
     Workers,
-    given,
     set_output,
     with_flags,
+    with_runner,
 )
 from wsi_specdec.cli.results import show
-from wsi_specdec.config import DemoConfig, load_config, override
+from wsi_specdec.config import DemoConfig, ProcessConfig, load_config, override
 
 Pipeline = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="A file as in pipelines/.")]
 OptionalOut = Annotated[
@@ -53,14 +53,15 @@ def run(
 
     set_output(quiet=quiet, as_json=json)
     loaded = load_config(config)
-    runner = given({"workers": workers, "scheduler": scheduler})
     if isinstance(loaded, DemoConfig):
-        inner = loaded.pipeline
-        flags = {"out": out, "runner": inner.runner.model_dump() | runner}
-        loaded = loaded.model_copy(update={"pipeline": with_flags(inner, flags)})
+        inner = with_flags(loaded.pipeline, {"out": out})
+        inner = with_runner(inner, workers, scheduler)
+        loaded = loaded.model_copy(update={"pipeline": inner})
+    elif isinstance(loaded, ProcessConfig):
+        loaded = with_flags(loaded, {"out": out, "slides": manifest})
+        loaded = with_runner(loaded, workers, scheduler)
     else:
-        source = "manifest" if loaded.kind == "pipeline" else "slides"
-        flags = {"out": out, source: manifest, "runner": loaded.runner.model_dump() | runner}
-        loaded = with_flags(loaded, flags)
+        loaded = with_flags(loaded, {"out": out, "manifest": manifest})
+        loaded = with_runner(loaded, workers, scheduler)
     finished = run_config(override(loaded, settings or []), overwrite=overwrite)
     show(finished, quiet=quiet, as_json=json)
