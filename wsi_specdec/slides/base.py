@@ -92,14 +92,16 @@ class SlideReader(Protocol):
         """Let go of the file; a second time does nothing."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 def on_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,8 +1,7 @@
 """Slides that OpenSlide reads: Aperio, Hamamatsu, Leica, MIRAX, Philips, DICOM, tiled TIFF..."""
 
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import openslide
@@ -11,12 +10,12 @@ from numpy.typing import NDArray
 from wsi_specdec.errors import SlideReadError
 from wsi_specdec.geometry import Size
 from wsi_specdec.slides import metadata
-from wsi_specdec.slides.base import SlideInfo, on_white
+from wsi_specdec.slides.base import SlideInfo, SlideReader, on_white
 
 READER: Final = "openslide"
 
 
-class OpenSlideReader:
+class OpenSlideReader(SlideReader):
     """A slide read by OpenSlide; see `SlideReader`.
 
     Raises
@@ -58,17 +57,6 @@ class OpenSlideReader:
         if not self._closed:
             self._closed = True
             self._slide.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _info(slide: openslide.OpenSlide, path: Path, mpp: float | None, mpp_source: str) -> SlideInfo:

@@ -6,8 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 import tiffslide
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from wsi_specdec.errors import SlideReadError, UnsupportedSlideError
 from wsi_specdec.geometry import Size
 from wsi_specdec.slides import metadata
-from wsi_specdec.slides.base import WHITE, SlideInfo, on_white
+from wsi_specdec.slides.base import WHITE, SlideInfo, SlideReader, on_white
 
 READER: Final = "tiffslide"
 _PREFIX = "tiffslide."
@@ -31,7 +30,7 @@ class _LevelTiffSlide(tiffslide.TiffSlide):
         return location
 
 
-class TiffSlideReader:
+class TiffSlideReader(SlideReader):
     """A slide read by TiffSlide; see `SlideReader`.
 
     Raises
@@ -73,17 +72,6 @@ class TiffSlideReader:
     def close(self) -> None:
         """Let go of the file; a second time does nothing."""
         self._slide.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _read_inside(self, x: int, y: int, level: int, size: Size) -> NDArray[np.uint8]:
         """Read a region wholly inside the level; x, y in pixels of the level."""
