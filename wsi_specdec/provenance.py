@@ -2,7 +2,6 @@
 
 import os
 import platform
-import random
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,8 +10,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 import wsi_specdec
 
@@ -65,11 +62,3 @@ def provenance(inputs: Mapping[str, str] | None = None, seed: int | None = None)
         "seed": seed,
         "inputs": dict(inputs or {}),
     }
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python's, numpy's and, where it is loaded, torch's global generators."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - libraries still draw from the global generator
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)
