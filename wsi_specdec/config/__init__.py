@@ -1,0 +1,59 @@
+"""One frozen model per stage; a pipeline file is these, nested.
+
+Every default is written here and nowhere else. Unknown keys are refused.
+"""
+
+from wsi_specdec.config.base import Positive, ReaderName, StageConfig
+from wsi_specdec.config.calls import (
+    AggregateConfig,
+    EvaluateConfig,
+    Pooling,
+    ReportConfig,
+    ThresholdRule,
+)
+from wsi_specdec.config.loading import (
+    differences,
+    dump_config,
+    load_config,
+    make_config,
+    override,
+)
+from wsi_specdec.config.tiling import RunnerConfig, TileConfig, TissueConfig
+from wsi_specdec.config.training import ScoreConfig, StainConfig, StainMethod, TrainConfig
+from wsi_specdec.config.whole import (
+    AnyConfig,
+    ArmConfig,
+    CohortConfig,
+    DemoConfig,
+    PipelineConfig,
+    ProcessConfig,
+)
+
+__all__ = [
+    "AggregateConfig",
+    "AnyConfig",
+    "ArmConfig",
+    "CohortConfig",
+    "DemoConfig",
+    "EvaluateConfig",
+    "PipelineConfig",
+    "Pooling",
+    "Positive",
+    "ProcessConfig",
+    "ReaderName",
+    "ReportConfig",
+    "RunnerConfig",
+    "ScoreConfig",
+    "StageConfig",
+    "StainConfig",
+    "StainMethod",
+    "ThresholdRule",
+    "TileConfig",
+    "TissueConfig",
+    "TrainConfig",
+    "differences",
+    "dump_config",
+    "load_config",
+    "make_config",
+    "override",
+]

@@ -1,0 +1,103 @@
+"""Whole pipelines: the stages' models, nested."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from wsi_specdec.config.base import Fraction, NonNegative, Positive, ReaderName, StageConfig
+from wsi_specdec.config.calls import AggregateConfig, EvaluateConfig, ReportConfig
+from wsi_specdec.config.tiling import RunnerConfig, TileConfig, TissueConfig
+from wsi_specdec.config.training import ScoreConfig, StainMethod, TrainConfig
+
+
+class ArmConfig(StageConfig):
+    """One method in a comparison: what it changes in `train`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_-]*$")]
+    weight_decay: NonNegative | None = None
+    sd_coef: NonNegative | None = None
+    stain: StainMethod | None = None
+
+    def apply(self, train: TrainConfig, seed: int) -> TrainConfig:
+        """Return `train` with this arm's settings and `seed`."""
+        changes: dict[str, Any] = {"seed": seed}
+        if self.weight_decay is not None:
+            changes["weight_decay"] = self.weight_decay
+        if self.sd_coef is not None:
+            changes["sd_coef"] = self.sd_coef
+        if self.stain is not None:
+            changes["stain"] = train.stain.model_copy(update={"method": self.stain})
+        return train.model_copy(update=changes)
+
+
+class PipelineConfig(StageConfig):
+    """Slides to results, for one arm or several."""
+
+    kind: Literal["pipeline"] = "pipeline"
+    manifest: Path | None = None
+    out: Path | None = None
+    # Shares of patients a split gets, where no slide of the manifest has one.
+    splits: dict[str, Fraction] = Field(
+        default_factory=lambda: {"train": 0.6, "validation": 0.15, "internal": 0.25}
+    )
+    tile: TileConfig = Field(default_factory=TileConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    arms: Annotated[tuple[ArmConfig, ...], Field(min_length=1)] = Field(
+        default_factory=lambda: (ArmConfig(name="sd", sd_coef=0.01),)
+    )
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    score: ScoreConfig = Field(default_factory=ScoreConfig)
+    aggregate: AggregateConfig = Field(default_factory=AggregateConfig)
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    report: ReportConfig = Field(default_factory=ReportConfig)
+    runner: RunnerConfig = Field(default_factory=RunnerConfig)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "PipelineConfig":
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) != len(names):
+            msg = f"arms must have different names, got {names}"
+            raise ValueError(msg)
+        if len(set(self.seeds)) != len(self.seeds):
+            msg = f"seeds must differ, got {list(self.seeds)}"
+            raise ValueError(msg)
+        return self
+
+
+class ProcessConfig(StageConfig):
+    """A folder of unseen slides through a trained model."""
+
+    kind: Literal["process"] = "process"
+    slides: Path | None = None
+    model: Path | None = None
+    aggregator: Path | None = None
+    out: Path | None = None
+    slide_mpp: Positive | None = None
+    min_tissue: Fraction = 0.5
+    reader: ReaderName = "auto"
+    tissue: TissueConfig = Field(default_factory=TissueConfig)
+    score: ScoreConfig = Field(default_factory=ScoreConfig)
+    report: ReportConfig = Field(default_factory=ReportConfig)
+    runner: RunnerConfig = Field(default_factory=RunnerConfig)
+
+
+class CohortConfig(StageConfig):
+    """Numbers of composed slides in the built-in cohort, half of each with cancer."""
+
+    train: Annotated[int, Field(ge=2)] = 24
+    validation: Annotated[int, Field(ge=2)] = 12
+    internal: Annotated[int, Field(ge=2)] = 20
+    external: Annotated[int, Field(ge=2)] = 20
+    seed: int = 0
+
+
+class DemoConfig(StageConfig):
+    """The built-in composed cohort, and the pipeline that is run on it."""
+
+    kind: Literal["demo"] = "demo"
+    cohort: CohortConfig = Field(default_factory=CohortConfig)
+    pipeline: PipelineConfig = Field(default_factory=PipelineConfig)
+
+
+AnyConfig = PipelineConfig | ProcessConfig | DemoConfig
