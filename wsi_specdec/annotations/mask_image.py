@@ -1,21 +1,24 @@
-"""Mask images that cover a whole slide at any scale."""
+"""Masks over a whole slide, from an image or from regions, at any scale."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_specdec.errors import ManifestError
-from wsi_specdec.geometry import Size
-from wsi_specdec.tissue import area_fractions
+from wsi_specdec.annotations.classes import EXCLUDED, meaning_of_name
+from wsi_specdec.annotations.mask_blocks import MaskBlocks, open_mask
+from wsi_specdec.annotations.raster import Shapes, Window
+from wsi_specdec.annotations.reading import is_vector, read_regions
+from wsi_specdec.annotations.regions import Rings
+from wsi_specdec.config import AnnotationConfig
+from wsi_specdec.geometry import Box, Size
 
-# 256 MiB of one byte a pixel: keeps a worker's memory bounded whatever mask it is given.
-MAX_MASK_PIXELS = 1 << 28
-_MAX_SIDE_READ = 16_384
-_MAX_ASPECT_ERROR = 0.01
-_TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+# 64 MiB as bool, and four times that for the sums that coverage is taken from.
+_MAX_SIDE = 8192
+_ROWS_AT_ONCE = 256
+_CUT_OUT = ("Exclusion", "Ignore*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,116 +37,91 @@ class MaskImage:
     scale: tuple[float, float]
 
 
-def read_mask(path: Path, level0: Size) -> MaskImage:
-    """Read an image file in which what is not zero (in any colour channel) is marked.
+def read_mask(path: Path, level0: Size, bounds: Box | None = None) -> MaskImage:
+    """Read a mask from an image (what is not zero is marked) or from a file of regions.
 
-    Of a pyramidal TIFF the finest level of at most 16,384 px a side is read.
-
-    Parameters
-    ----------
-    path
-        PNG, TIFF or any other image that OpenCV reads.
-    level0
-        The slide's size at level 0.
-
-    Raises
-    ------
-    ManifestError
-        If the file is missing, cannot be read, is too large, or has another shape than the slide.
-    """
-    if not path.is_file():
-        msg = f"mask file not found: {path}; correct its path in the manifest"
-        raise ManifestError(msg)
-    image = _read_tiff(path) if path.suffix.lower() in _TIFF_SUFFIXES else _read_image(path)
-    marked = (image if image.ndim == 2 else image[..., :3].any(axis=2)) != 0
-    height, width = marked.shape
-    scale = (level0.width / width, level0.height / height)
-    # A mask's sides are rounded to whole pixels, which matters where it is small.
-    allowed = _MAX_ASPECT_ERROR + 1 / min(width, height)
-    if abs(scale[0] / scale[1] - 1) > allowed:
-        msg = (
-            f"the mask {path} is {width} by {height} px, which does not fit the slide's "
-            f"{level0.width} by {level0.height}; it must cover the whole slide"
-        )
-        raise ManifestError(msg)
-    return MaskImage(marked, scale)
-
-
-def label_tiles(
-    path: Path,
-    level0: Size,
-    coords: NDArray[np.int64],
-    size_level0: int,
-    min_coverage: float,
-) -> NDArray[np.int16]:
-    """Label tiles by an image in which tumour is not zero.
+    Memory is bounded whatever the mask's size. Of a pyramidal TIFF the finest level of at most
+    8,192 px a side is read. A larger image without one is reduced to that by a whole number: a
+    pixel is marked where at least half of what it stands for is. Regions are drawn with at most
+    8,192 px a side, a pixel marked where its centre is inside, whatever their class, but that
+    "Ignore*" and "Exclusion" are cut out and other classes that end in `*` are left aside.
 
     Parameters
     ----------
     path
-        Mask image, see `read_mask`.
+        PNG, TIFF or any other image that OpenCV reads; `.geojson`, `.json` (also `.gz`), `.xml`.
     level0
         The slide's size at level 0.
-    coords
-        (N, 2) x, y of the tiles' top-left corners, in level-0 pixels.
-    size_level0
-        Side of a tile in level-0 pixels.
-    min_coverage
-        Share of the tile's area that tumour must cover.
-
-    Returns
-    -------
-    NDArray[np.int16]
-        (N,), 1 for tumour and 0 for none.
+    bounds
+        See `read_regions`; nothing to images.
 
     Raises
     ------
     ManifestError
-        As `read_mask`.
+        If the file is missing, cannot be read, has a piece too large to decode, or has another
+        shape than the slide; for regions as `read_regions`.
     """
-    mask = read_mask(path, level0)
-    covered = area_fractions(mask.pixels, mask.scale, coords, size_level0)
-    return (covered >= min_coverage).astype(np.int16)
+    if is_vector(path):
+        return _drawn(path, level0, bounds)
+    with open_mask(path, level0, _finest_within_bounds) as mask:
+        return _reduced(mask, max(1, -(-max(mask.size.width, mask.size.height) // _MAX_SIDE)))
 
 
-def _read_tiff(path: Path) -> NDArray[np.generic]:
-    # Only where needed: every worker process imports this module.
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as tif:
-            levels = tif.series[0].levels
-            level = next((x for x in levels if max(x.shape[:2]) <= _MAX_SIDE_READ), levels[-1])
-            if level.axes not in {"YX", "YXS"}:
-                msg = f"{path} is no mask: its axes are {level.axes}, not one plane of pixels"
-                raise ManifestError(msg)
-            _check_size(path, level.shape[0] * level.shape[1])
-            image: NDArray[np.generic] = level.asarray()
-    except (OSError, ValueError, IndexError, KeyError, tifffile.TiffFileError) as error:
-        if isinstance(error, ManifestError):
-            raise
-        msg = f"cannot read the mask {path}: {error}"
-        raise ManifestError(msg) from error
-    return image
+def _finest_within_bounds(sizes: Sequence[Size]) -> int:
+    fitting = (i for i, size in enumerate(sizes) if max(size.width, size.height) <= _MAX_SIDE)
+    return next(fitting, len(sizes) - 1)
 
 
-def _read_image(path: Path) -> NDArray[np.generic]:
-    try:
-        image: NDArray[np.generic] | None = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        msg = f"cannot read the mask {path}: {error}"
-        raise ManifestError(msg) from error
-    if image is None:
-        msg = f"cannot read the mask {path}: not an image that OpenCV knows, or corrupt"
-        raise ManifestError(msg)
-    _check_size(path, image.shape[0] * image.shape[1])
-    return image
+def _reduced(mask: MaskBlocks, factor: int) -> MaskImage:
+    height, width = (-(-side // factor) for side in (mask.size.height, mask.size.width))
+    counts = np.zeros((height, width), np.min_scalar_type(factor**2))
+    for x, y, values in mask.blocks:
+        if not values.any():
+            continue
+        rows, columns = (_cells(y, values.shape[0], factor), _cells(x, values.shape[1], factor))
+        marked = (values != 0).astype(counts.dtype)
+        if factor > 1:
+            marked = np.add.reduceat(marked, rows, axis=0, dtype=counts.dtype)
+            marked = np.add.reduceat(marked, columns, axis=1, dtype=counts.dtype)
+        top, left = y // factor, x // factor
+        counts[top : top + marked.shape[0], left : left + marked.shape[1]] += marked
+    high, wide = (
+        np.minimum(factor, side - factor * np.arange(cells))
+        for side, cells in ((mask.size.height, height), (mask.size.width, width))
+    )
+    pixels = np.empty((height, width), np.bool_)
+    # Row by row: the least counts of all cells would take several times the mask's memory.
+    for row in range(height):
+        pixels[row] = counts[row] >= (high[row] * wide + 1) // 2
+    return MaskImage(pixels, (mask.scale[0] * factor, mask.scale[1] * factor))
 
 
-def _check_size(path: Path, pixels: int) -> None:
-    if pixels > MAX_MASK_PIXELS:
-        msg = (
-            f"the mask {path} has {pixels:,} px, more than {MAX_MASK_PIXELS:,}: "
-            "save it at a lower resolution, it is scaled to the slide"
-        )
-        raise ManifestError(msg)
+def _cells(start: int, length: int, factor: int) -> NDArray[np.int64]:
+    """Where in a block each cell of the reduced mask begins."""
+    borders = np.arange((start // factor + 1) * factor, start + length, factor) - start
+    return np.concatenate(([0], borders)).astype(np.int64)
+
+
+def _drawn(path: Path, level0: Size, bounds: Box | None) -> MaskImage:
+    config = AnnotationConfig(exclude=_CUT_OUT)
+    shown: list[Rings] = []
+    excluded: list[Rings] = []
+    for region in read_regions(path, level0, bounds).regions:
+        meaning = meaning_of_name(region.class_name, config)
+        if meaning == EXCLUDED:
+            excluded += region.polygons
+        elif meaning > 0:
+            shown += region.polygons
+    pitch = max(1.0, max(level0.width, level0.height) / _MAX_SIDE)
+    size = level0.scaled(pitch)
+    pixels = np.zeros((size.height, size.width), np.bool_)
+    marks, without = Shapes(shown), Shapes(excluded)
+    for top in range(0, size.height, _ROWS_AT_ONCE):
+        rows = min(_ROWS_AT_ONCE, size.height - top)
+        window = Window(0, top * pitch, pitch, rows, size.width)
+        if (painted := marks.paint(window)) is None:
+            continue
+        if (cut := without.paint(window)) is not None:
+            painted &= ~cut
+        pixels[top : top + rows] = painted
+    return MaskImage(pixels, (pitch, pitch))
