@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import zarr
@@ -13,7 +14,14 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from zarr.registry import get_codec_class
 
-from wsi_specdec.store import JpegCodec, TileStore, decode_jpeg, encode_jpeg
+from wsi_specdec.store import (
+    JpegCodec,
+    TileStore,
+    TileStoreWriter,
+    decode_jpeg,
+    encode_jpeg,
+    open_store,
+)
 
 MakeTiles = Callable[[int, int], NDArray[np.uint8]]
 MakeStore = Callable[..., TileStore]
@@ -118,6 +126,48 @@ def test_plain_zarr_reads_a_store_without_importing_us(
     assert np.array_equal(tile, store.read([3])[0])
     assert attributes == store.attributes
     assert np.array_equal(coords, store.coords)
+
+
+def test_plain_zarr_reads_tiles_of_several_foreign_jpegs(
+    tmp_path: Path, make_tiles: MakeTiles
+) -> None:
+    """Tiles of 2 × 2 source tiles, RGB marked by APP14 as Aperio's, and subsampled YCbCr."""
+    n, tile, chunk = 3, 32, 16
+    chunks = make_tiles(4 * n, chunk)
+    streams = [
+        bytes(imagecodecs.jpeg8_encode(pixels, 95, colorspace="RGB", outcolorspace="RGB"))
+        if number % 2
+        else bytes(imagecodecs.jpeg8_encode(pixels, 95, colorspace="RGB", subsampling="420"))
+        for number, pixels in enumerate(chunks)
+    ]
+    # The marker's last byte says that there is no colour transform.
+    assert [b"Adobe" in data[:64] for data in streams[:2]] == [False, True]
+    path = tmp_path / "s.zarr"
+    with TileStoreWriter(
+        path,
+        n_tiles=n,
+        tile_size=tile,
+        codec="jpeg",
+        attributes={"slide_id": "s", "tile_size_level0_px": tile},
+        chunk_size=chunk,
+    ) as writer:
+        writer.append_encoded(streams)
+        writer.finish(np.zeros((n, 2)), np.zeros(n), np.zeros(n), {})
+    code = (
+        "import sys, zarr\n"
+        "tiles = zarr.open(sys.argv[1], mode='r')['tiles']\n"
+        "sys.stdout.buffer.write(tiles[:].tobytes())"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True)
+    tiles = np.frombuffer(done.stdout, np.uint8).reshape(n, tile, tile, 3)
+    images = [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in streams]
+    expected = [
+        np.vstack([np.hstack(images[i : i + 2]), np.hstack(images[i + 2 : i + 4])])
+        for i in range(0, 4 * n, 4)
+    ]
+    assert np.array_equal(open_store(path).read(range(n)), tiles)
+    assert np.abs(tiles.astype(int) - expected).max() <= 3
+    assert np.abs(tiles[0, :chunk, chunk:].astype(int) - chunks[1]).mean() < 2
 
 
 def test_importing_the_store_loads_nothing_heavy() -> None:

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import google_crc32c
 import imagecodecs
 import numpy as np
 import pytest
+import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -76,7 +78,9 @@ def test_mpp_is_that_asked_for_else_that_of_level_0(
     assert make_store(tiles, attributes=attributes).mpp == mpp
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(indices=st.lists(st.integers(0, N - 1), max_size=20))
 def test_any_order_and_repeats(
     store: TileStore, tiles: NDArray[np.uint8], indices: list[int]
@@ -150,6 +154,15 @@ def test_a_truncated_shard_is_named(store: TileStore, keep: float) -> None:
     path.write_bytes(data[: int(len(data) * keep) if keep == 0.5 else int(keep)])
     with pytest.raises(StoreError, match="truncated or damaged") as caught:
         open_store(store.path).read([0])
+    assert str(path) in str(caught.value)
+
+
+def test_a_shard_cut_off_while_it_is_open_is_named(store: TileStore) -> None:
+    store.read([0])
+    path = shard_of(store)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(StoreError, match="chunk 0 is missing") as caught:
+        store.read([0])
     assert str(path) in str(caught.value)
 
 
@@ -262,3 +275,36 @@ def test_a_lossless_tile_of_another_size_is_named(tmp_path: Path) -> None:
         open_store(path).read([0])
     with pytest.raises(StoreError, match=r"tile 1 in .* is damaged"):
         open_store(path).read([1])
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "lossless"])
+def test_chunks_may_lie_in_any_order(
+    make_store: MakeStore, tiles: NDArray[np.uint8], codec: str
+) -> None:
+    store = make_store(tiles, codec=codec, chunk_size=4)
+    expected = store.read(range(N))
+    # zarr-python writes a shard's chunks along a Morton curve, so a tile's are no neighbours.
+    array = zarr.open_array(store.path / "tiles", mode="r+")
+    array[...] = expected[::-1]
+    written = np.asarray(array[...])
+    shard = Shard(shard_of(store), store.layout.chunks_per_shard)
+    assert (np.diff(shard.index[:, 0].astype(np.int64)) < 0).any()
+    assert np.array_equal(open_store(store.path).read(range(N)), written)
+
+
+def test_a_missing_chunk_among_those_of_a_tile_is_named(
+    make_store: MakeStore, tiles: NDArray[np.uint8]
+) -> None:
+    store = make_store(tiles, chunk_size=8)
+    path = shard_of(store)
+    data = bytearray(path.read_bytes())
+    n_chunks = store.layout.chunks_per_shard
+    at = len(data) - 4 - 16 * n_chunks
+    data[at + 16 * 6 : at + 16 * 7] = b"\xff" * 16
+    data[-4:] = int(google_crc32c.value(bytes(data[at:-4]))).to_bytes(4, "little")
+    path.write_bytes(data)
+    again = open_store(store.path)
+    assert np.array_equal(again.read([0]), tiles[:1])
+    with pytest.raises(StoreError, match="chunk 6 is missing") as caught:
+        again.read([1])
+    assert str(path) in str(caught.value)

@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Self
 
@@ -11,11 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wsi_specdec.errors import StoreError
+from wsi_specdec.store.buffers import Buffers
 from wsi_specdec.store.reader import TileStore
+from wsi_specdec.store.shards import MAX_OPEN, Located
+
+_Job = tuple[Callable[[Located, NDArray[np.uint8]], None], Located, NDArray[np.uint8]]
 
 
 class BatchReader:
     """Decodes batches of tiles drawn from several stores. Safe to fork and to pickle.
+
+    Memory of batches that nothing refers to any longer is used again by the next ones.
 
     Parameters
     ----------
@@ -44,6 +49,7 @@ class BatchReader:
                 raise StoreError(msg)
         self.stores = tuple(stores)
         self.threads = max(1, threads)
+        self._buffers = Buffers()
         self._pool: ThreadPoolExecutor | None = None
         self._pool_pid = 0
 
@@ -64,29 +70,38 @@ class BatchReader:
         self.close()
 
     def close(self) -> None:
-        """End the threads; the next read starts them anew."""
+        """End the threads and let memory go; the next read starts anew."""
         if self._pool is not None and self._pool_pid == os.getpid():
             self._pool.shutdown()
         self._pool = None
+        self._buffers = Buffers()
 
-    def read(self, store_index: ArrayLike, tile_index: ArrayLike) -> NDArray[np.uint8]:
+    def read(
+        self,
+        store_index: ArrayLike,
+        tile_index: ArrayLike,
+        out: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
         """Decode a batch.
 
         Parameters
         ----------
         store_index, tile_index
             Position in `stores` and tile number within it, (n,) each.
+        out
+            uint8, (n, tile_size, tile_size, 3), C-contiguous, to decode into: pinned memory, for
+            one. Its content is undefined if an error is raised.
 
         Returns
         -------
-        uint8, (n, tile_size, tile_size, 3), in the order asked for.
+        uint8, (n, tile_size, tile_size, 3), in the order asked for; `out` where it was given.
 
         Raises
         ------
         IndexError
             If a store or a tile does not exist.
         StoreError
-            If the two lengths differ, or a shard is damaged.
+            If the two lengths differ, `out` does not fit, or a shard is damaged.
         """
         owners = np.asarray(store_index, np.int64).reshape(-1)
         numbers = np.asarray(tile_index, np.int64).reshape(-1)
@@ -96,28 +111,54 @@ class BatchReader:
         if len(owners) and not 0 <= owners.min() <= owners.max() < len(self.stores):
             msg = f"store numbers must be 0 to {len(self.stores) - 1}"
             raise IndexError(msg)
-        size = self.stores[0].tile_size
-        out = np.empty((len(numbers), size, size, 3), np.uint8)
+        shape = (len(numbers), *self.stores[0].layout.shape[1:])
+        batch = self._buffers.take(shape) if out is None else _checked(out, shape)
+        # In the order of the files, so that a spinning or remote disk reads forwards.
         order = np.lexsort((numbers, owners))
-        # A part a thread, neighbours together: fewer switches than a task a tile.
-        parts = [part for part in np.array_split(order, self.threads) if len(part)]
-        fill = partial(self._fill, owners, numbers, out)
-        if len(parts) <= 1:
-            list(map(fill, parts))
-        else:
-            list(self._threads().map(fill, parts))
-        return out
+        for start in range(0, len(order), MAX_OPEN):
+            part = order[start : start + MAX_OPEN]
+            self._fill(self._jobs(owners[part], numbers[part], part, batch))
+        return batch
 
-    def _fill(
+    def _jobs(
         self,
         owners: NDArray[np.int64],
         numbers: NDArray[np.int64],
-        out: NDArray[np.uint8],
-        part: NDArray[np.intp],
-    ) -> None:
-        for position in part:
-            store = self.stores[owners[position]]
-            store.read_into(int(numbers[position]), out[position])
+        positions: NDArray[np.intp],
+        batch: NDArray[np.uint8],
+    ) -> list[_Job]:
+        """Prepare all that needs the GIL before the threads start, lest they wait for it."""
+        jobs: list[_Job] = []
+        for owner in np.unique(owners).tolist():
+            store, chosen = self.stores[owner], owners == owner
+            located = store.locate(numbers[chosen])
+            outs = [batch[position] for position in positions[chosen].tolist()]
+            jobs += [(store.decode, *pair) for pair in zip(located, outs, strict=True)]
+        return jobs
+
+    def _fill(self, jobs: list[_Job]) -> None:
+        """Decode in all threads, this one among them, each taking the next tile that is left."""
+        left = iter(jobs)
+
+        def work() -> None:
+            try:
+                for decode, located, out in left:
+                    decode(located, out)
+            except BaseException:
+                # The others stop too.
+                for _ in left:
+                    pass
+                raise
+
+        helpers = min(self.threads, len(jobs)) - 1
+        futures = [self._threads().submit(work) for _ in range(helpers)]
+        try:
+            work()
+        finally:
+            # No thread may write once the batch has left our hands.
+            wait(futures)
+        for future in futures:
+            future.result()
 
     def _threads(self) -> ThreadPoolExecutor:
         """Threads of this very process: those of a forked parent are not here."""
@@ -125,3 +166,10 @@ class BatchReader:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tiles")
             self._pool_pid = os.getpid()
         return self._pool
+
+
+def _checked(out: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    if out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
+        msg = f"out must be C-contiguous uint8 of shape {shape}, got {out.dtype} {out.shape}"
+        raise StoreError(msg)
+    return out

@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -36,10 +37,23 @@ from wsi_specdec.store.schema import (
     SLIDE_ID,
     TILE_SIZE_LEVEL0,
     TileLayout,
-    shard_name,
+    shard_number,
 )
-from wsi_specdec.store.shards import open_shard
+from wsi_specdec.store.shards import MAX_OPEN, Located, open_shard
 
+
+class _Scratch(threading.local):
+    """Memory of a thread for the chunks of one tile; made anew for each, it costs a tenth."""
+
+    memory = np.empty(0, np.uint8)
+
+    def take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        if self.memory.shape != shape:
+            self.memory = np.empty(shape, np.uint8)
+        return self.memory
+
+
+_scratch = _Scratch()
 _owners = itertools.count()
 _METADATA = "zarr.json"
 
@@ -143,12 +157,20 @@ class TileStore:
         numbers = np.asarray(indices, dtype=np.int64).reshape(-1)
         out = np.empty((len(numbers), *self.layout.shape[1:]), np.uint8)
         # In the order of the file, so that a spinning or remote disk reads forwards.
-        for position in np.argsort(numbers, kind="stable"):
-            self.read_into(int(numbers[position]), out[position])
+        order = np.argsort(numbers, kind="stable")
+        for start in range(0, len(order), MAX_OPEN):
+            part = order[start : start + MAX_OPEN]
+            for position, located in zip(part.tolist(), self.locate(numbers[part]), strict=True):
+                self.decode(located, out[position])
         return out
 
-    def read_into(self, index: int, out: NDArray[np.uint8]) -> None:
-        """Decode one tile into `out`: uint8, (tile_size, tile_size, 3), contiguous.
+    def locate(self, numbers: NDArray[np.int64]) -> list[Located]:
+        """Find where tiles lie; each holds its shard open, so locate few more than `MAX_OPEN`.
+
+        Parameters
+        ----------
+        numbers
+            Tile numbers, (n,), sorted.
 
         Raises
         ------
@@ -156,33 +178,52 @@ class TileStore:
             As `read`.
         """
         layout = self.layout
-        if not 0 <= index < layout.n_tiles:
-            msg = f"tile {index} does not exist: {self.path} holds {layout.n_tiles}"
+        if len(numbers) and not 0 <= numbers[0] <= numbers[-1] < layout.n_tiles:
+            missing = numbers[0] if numbers[0] < 0 else numbers[-1]
+            msg = f"tile {missing} does not exist: {self.path} holds {layout.n_tiles}"
             raise IndexError(msg)
-        number, within = divmod(index, layout.tiles_per_shard)
-        path = self.path / TILES / shard_name(number)
-        shard = open_shard(self._owner, path, layout.chunks_per_shard)
+        shards, within = np.divmod(numbers, layout.tiles_per_shard)
         first = within * layout.chunks_per_tile
-        chunks = (shard.read(first + i) for i in range(layout.chunks_per_tile))
+        found: list[Located] = []
+        for number in np.unique(shards).tolist():
+            shard = open_shard(self._owner, self._tiles, number, layout.chunks_per_shard)
+            found += shard.locate(first[shards == number], layout.chunks_per_tile)
+        return found
+
+    def decode(self, located: Located, out: NDArray[np.uint8]) -> None:
+        """Read and decode one tile into `out`: uint8, (tile_size, tile_size, 3), contiguous.
+
+        Raises
+        ------
+        StoreError
+            As `read`.
+        """
+        chunks = located.shard.read(located)
         try:
             self._decode_tile(chunks, out)
         except ValueError as error:
-            if isinstance(error, StoreError):
-                raise
-            msg = f"tile {index} in {path} is damaged ({error}); tile the slide again"
+            path, layout = located.shard.path, self.layout
+            within = located.first // layout.chunks_per_tile
+            tile = shard_number(path) * layout.tiles_per_shard + within
+            msg = f"tile {tile} in {path} is damaged ({error}); tile the slide again"
             raise StoreError(msg) from error
 
-    def _decode_tile(self, chunks: Iterable[bytes], out: NDArray[np.uint8]) -> None:
+    @cached_property
+    def _tiles(self) -> str:
+        """Folder of the shards: text, which is hashed once, a path anew at each look-up."""
+        return str(self.path / TILES)
+
+    def _decode_tile(self, chunks: Sequence[bytes], out: NDArray[np.uint8]) -> None:
         decode = decode_jpeg if self.codec == "jpeg" else _decode_zstd
         side, size = self.layout.chunks_per_side, self.layout.chunk_size
         if side == 1:
-            decode(next(iter(chunks)), out)
+            decode(chunks[0], out)
             return
-        part = np.empty((size, size, 3), np.uint8)
-        for number, chunk in enumerate(chunks):
-            row, column = divmod(number, side)
+        parts = _scratch.take((len(chunks), size, size, 3))
+        for chunk, part in zip(chunks, parts, strict=True):
             decode(chunk, part)
-            out[row * size : (row + 1) * size, column * size : (column + 1) * size] = part
+        grid = parts.reshape(side, side, size, size, 3)
+        out.reshape(side, size, side, size, 3)[...] = grid.swapaxes(1, 2)
 
     def _array(self, name: str) -> NDArray[Any]:
         try:

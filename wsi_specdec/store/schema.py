@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from wsi_specdec.errors import StoreError
@@ -91,6 +92,11 @@ def plan_layout(n_tiles: int, tile_size: int, chunk_size: int | None = None) -> 
 def shard_name(index: int) -> str:
     """Path of a shard file below the array's folder (zarr v3's default chunk keys)."""
     return f"c/{index}/0/0/0"
+
+
+def shard_number(path: Path) -> int:
+    """Return which shard a file is."""
+    return int(path.parts[-4])
 
 
 def check_attributes(attributes: Mapping[str, Any], tile_size: int) -> dict[str, Any]:

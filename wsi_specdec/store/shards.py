@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
 from wsi_specdec.errors import StoreError
+from wsi_specdec.store.schema import shard_name
 
-_EMPTY: Final = np.uint64(2**64 - 1)
+_EMPTY: Final = 2**64 - 1
 _CRC_BYTES: Final = 4
+# Linux' bound on the buffers of one gathering write.
+_PIECES_A_CALL: Final = 1024
 
 
 class ShardWriter:
@@ -28,18 +31,22 @@ class ShardWriter:
 
     def __init__(self, path: Path, n_chunks: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=0)
         self._index = np.full((n_chunks, 2), _EMPTY, "<u8")
         self._written = 0
         self._offset = 0
 
-    def append(self, chunks: Sequence[bytes]) -> None:
-        """Add the next chunks, in order."""
-        for chunk in chunks:
-            self._file.write(chunk)
-            self._index[self._written] = self._offset, len(chunk)
-            self._written += 1
-            self._offset += len(chunk)
+    def append(self, chunks: Sequence[bytes | memoryview], prefix: bytes = b"") -> None:
+        """Add the next chunks, in order, each with `prefix` in front of it."""
+        lengths = np.fromiter(map(len, chunks), np.uint64, len(chunks)) + np.uint64(len(prefix))
+        ends = np.uint64(self._offset) + np.cumsum(lengths, dtype=np.uint64)
+        rows = self._index[self._written : self._written + len(chunks)]
+        rows[:, 0], rows[:, 1] = ends - lengths, lengths
+        pieces = [piece for chunk in chunks for piece in (prefix, chunk)] if prefix else chunks
+        for start in range(0, len(pieces), _PIECES_A_CALL):
+            _write_all(self._file.fileno(), pieces[start : start + _PIECES_A_CALL])
+        self._written += len(chunks)
+        self._offset += int(lengths.sum())
 
     def __enter__(self) -> Self:
         return self
@@ -53,7 +60,7 @@ class ShardWriter:
         with self._file:
             if kind is None:
                 data = self._index.tobytes()
-                self._file.write(data + _crc32c(data))
+                _write_all(self._file.fileno(), [data, _crc32c(data)])
 
 
 class Shard:
@@ -69,15 +76,31 @@ class Shard:
         self.path = path
         self.index = _read_index(self._fd, path, n_chunks)
 
-    def read(self, chunk: int) -> bytes:
-        """Return one chunk's bytes.
+    def locate(self, first: NDArray[np.int64], count: int) -> list["Located"]:
+        """Find, for each of `first`, the bytes of `count` chunks from there on."""
+        ranges = self.index[first[:, None] + np.arange(count)]  # (n, count, 2)
+        ends = ranges.sum(axis=-1)
+        neighbours = (ends[:, :-1] == ranges[:, 1:, 0]).all(axis=1)
+        rows = zip(first.tolist(), ranges.tolist(), neighbours.tolist(), strict=True)
+        return [Located(self, *row) for row in rows]
+
+    def read(self, located: "Located") -> list[bytes]:
+        """Return the bytes of each chunk.
 
         Raises
         ------
         StoreError
-            If the shard does not hold it.
+            If the shard does not hold them.
         """
-        offset, length = (int(value) for value in self.index[chunk])
+        _, first, ranges, neighbours = located
+        if len(ranges) == 1 or not neighbours:
+            return [self._pread(at, length, first + i) for i, (at, length) in enumerate(ranges)]
+        # One call for neighbours, since each gives up the GIL and waits for it again.
+        start = ranges[0][0]
+        data = self._pread(start, sum(ranges[-1]) - start, first)
+        return [data[at - start : at - start + length] for at, length in ranges]
+
+    def _pread(self, offset: int, length: int, chunk: int) -> bytes:
         data = b"" if offset == _EMPTY else os.pread(self._fd, length, offset)
         if not data or len(data) != length:
             msg = (
@@ -87,24 +110,57 @@ class Shard:
         return data
 
 
+def _write_all(descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
+    """Write pieces one after another; a call may take only part of what it is given."""
+    written = os.writev(descriptor, pieces)
+    if written < sum(map(len, pieces)):
+        rest = memoryview(b"".join(pieces))[written:]
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+
+class Located(NamedTuple):
+    """Where some chunks that follow one another lie in a shard.
+
+    Attributes
+    ----------
+    shard
+        The shard, which stays open as long as this is kept.
+    first
+        Number of the first chunk.
+    ranges
+        Offset and length of each.
+    neighbours
+        Whether their bytes follow one another, too.
+    """
+
+    shard: Shard
+    first: int
+    ranges: list[list[int]]
+    neighbours: bool
+
+
 def _max_open() -> int:
     """Leave most file descriptors to the rest of the process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1024 if soft == resource.RLIM_INFINITY else max(8, min(1024, soft // 4))
 
 
-@lru_cache(maxsize=_max_open())
-def open_shard(owner: int, path: Path, n_chunks: int) -> Shard:
+MAX_OPEN: Final = _max_open()
+
+
+@lru_cache(maxsize=MAX_OPEN)
+def open_shard(owner: int, folder: str, number: int, n_chunks: int) -> Shard:
     """Open a shard, or return it where it is among those used last.
 
     Parameters
     ----------
     owner
         Number of the opened store, so that a store written anew is never read from old handles.
-    path
-        The shard file.
+    folder, number
+        The array's folder, and which of its shards.
     n_chunks
-        Entries in its index.
+        Entries in a shard's index.
 
     Raises
     ------
@@ -112,7 +168,7 @@ def open_shard(owner: int, path: Path, n_chunks: int) -> Shard:
         If the file is missing, truncated or its index is damaged.
     """
     del owner
-    return Shard(path, n_chunks)
+    return Shard(Path(folder) / shard_name(number), n_chunks)
 
 
 def _read_index(fd: int, path: Path, n_chunks: int) -> NDArray[np.uint64]:

@@ -27,8 +27,6 @@ Codec = Literal["jpeg", "lossless"]
 
 # Level 1: pixels of tissue hardly shrink further at any speed.
 _ZSTD_LEVEL = 1
-# The runner already works on as many slides as there are cores.
-_ENCODING_THREADS = 2
 _DEFAULTS = TileConfig()
 
 
@@ -47,6 +45,8 @@ class TileStoreWriter:
         The store's attributes (`slide_id` and `tile_size_level0_px` at least), plain JSON.
     chunk_size
         Side of a chunk where tiles are assembled from smaller ones; the tile's by default.
+    threads
+        That `append` encodes with.
 
     Raises
     ------
@@ -70,7 +70,7 @@ class TileStoreWriter:
     >>> folder.cleanup()
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - named settings, most with a default
         self,
         path: Path,
         *,
@@ -80,8 +80,10 @@ class TileStoreWriter:
         attributes: Mapping[str, Any],
         jpeg_quality: int = _DEFAULTS.jpeg_quality,
         chunk_size: int | None = None,
+        threads: int = 1,
     ) -> None:
         self.path = path
+        self._threads = threads
         self._layout = plan_layout(n_tiles, tile_size, chunk_size)
         self._codec = codec
         self._quality = jpeg_quality
@@ -94,7 +96,7 @@ class TileStoreWriter:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._folder = stack.enter_context(atomic_path(self.path))
-            self._pool = stack.enter_context(ThreadPoolExecutor(_ENCODING_THREADS))
+            self._pool = stack.enter_context(ThreadPoolExecutor(self._threads))
             self._group = zarr.create_group(self._folder, attributes=self._attributes)
             self._create_tiles()
             # Entered last, so that a shard is closed before its folder is moved.
@@ -135,7 +137,14 @@ class TileStoreWriter:
             raise StoreError(msg)
         self._write(list(self._pool.map(self._encode, self._split(tiles))))
 
-    def append_encoded(self, chunks: Sequence[bytes]) -> None:
+    def encode(self, tile: NDArray[np.uint8]) -> list[bytes]:
+        """Encode one tile, (tile_size, tile_size, 3), as the chunks that `append_encoded` takes.
+
+        May be called from any thread.
+        """
+        return [self._encode(chunk) for chunk in self._split(tile[np.newaxis])]
+
+    def append_encoded(self, chunks: Sequence[bytes | memoryview], prefix: bytes = b"") -> None:
         """Add the next chunks as they are, already encoded by the store's codec.
 
         Parameters
@@ -143,13 +152,15 @@ class TileStoreWriter:
         chunks
             Complete JPEGs (or zstd frames where lossless) of `chunk_size` by `chunk_size`
             pixels; those of a tile in row-major order. Their pixels are not checked.
+        prefix
+            Bytes that are put in front of every chunk.
 
         Raises
         ------
         StoreError
             If more come than were announced.
         """
-        self._write(chunks)
+        self._write(chunks, prefix)
 
     def finish(
         self,
@@ -197,7 +208,7 @@ class TileStoreWriter:
         cut = tiles.reshape(len(tiles), side, size, side, size, 3).swapaxes(2, 3)
         return cut.reshape(-1, size, size, 3)
 
-    def _write(self, chunks: Sequence[bytes]) -> None:
+    def _write(self, chunks: Sequence[bytes | memoryview], prefix: bytes = b"") -> None:
         layout = self._layout
         announced = layout.n_tiles * layout.chunks_per_tile
         if self._finished or self._chunks + len(chunks) > announced:
@@ -209,7 +220,7 @@ class TileStoreWriter:
             if filled == 0:
                 self._next_shard(number)
             room = chunks[done : done + layout.chunks_per_shard - filled]
-            self._current.append(room)
+            self._current.append(room, prefix)
             self._chunks += len(room)
             done += len(room)
 
