@@ -13,13 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from wsi_specdec.errors import ConfigError, LeakError, ManifestError, NotEnoughDataError
+from wsi_specdec.errors import (
+    ConfigError,
+    LeakError,
+    ManifestError,
+    NotEnoughDataError,
+    SlideReadError,
+)
 from wsi_specdec.files import write_text
 from wsi_specdec.keys import EXTERNAL, INTERNAL, TRAIN, VALIDATION
 
-SLIDE_SUFFIXES = frozenset(
-    {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".svslide", ".bif", ".vms", ".vmu", ".dcm"}
-)
 _ID = re.compile(r"^[A-Za-z0-9._-]+$")
 _SPLIT_WORDS = {
     "train": TRAIN,
@@ -122,28 +125,20 @@ def write_manifest(slides: Sequence[Slide], path: Path) -> None:
 def slides_from_paths(paths: Iterable[Path]) -> list[Slide]:
     """Make rows from files and folders; a folder gives every slide file directly within it.
 
+    Pictures (PNG, JPEG) in a folder count as slides if there is no other slide. The files of a
+    DICOM series are one slide, also where they lie one folder deeper, as DICOM slides do; such a
+    slide is named after its folder where it is the only one there.
+
     Raises
     ------
     ManifestError
         If a path does not exist, a folder holds no slide, or two files have one stem.
     """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SLIDE_SUFFIXES)
-            if not inside:
-                msg = (
-                    f"no slides in the folder {path}: looked for "
-                    f"{', '.join(sorted(SLIDE_SUFFIXES))}"
-                )
-                raise ManifestError(msg)
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            msg = f"no such slide or folder: {path}"
-            raise ManifestError(msg)
-    slides = [Slide(_id_from(path), path, _id_from(path)) for path in found]
+    # Imported only where needed: it loads OpenSlide.
+    from wsi_specdec.slides import find_slides
+
+    found = [(_safe_id(name), file) for name, file in find_slides(paths)]
+    slides = [Slide(slide_id, file, slide_id) for slide_id, file in found]
     check_unique(slides)
     return slides
 
@@ -266,6 +261,8 @@ def _slide(row: Mapping[str, str | None], base: Path, where: str) -> Slide:
         raise ManifestError(msg)
     path = base / value.get("path", value.get("slide_id", ""))
     slide_id = value.get("slide_id") or _id_from(path)
+    if "path" in value:
+        path = _file_of(path, where)
     if not _ID.match(slide_id) or slide_id.startswith("."):
         msg = f"{where}: slide_id {slide_id!r} may hold only letters, digits, '.', '_' and '-'"
         raise ManifestError(msg)
@@ -283,9 +280,27 @@ def _slide(row: Mapping[str, str | None], base: Path, where: str) -> Slide:
     )
 
 
+def _file_of(path: Path, where: str) -> Path:
+    """Return the file to open for a path of the manifest, which may be a DICOM slide's folder."""
+    if not path.is_dir():
+        return path
+    from wsi_specdec.slides import slide_file
+
+    try:
+        return slide_file(path)
+    except SlideReadError as error:
+        msg = f"{where}: {error}"
+        raise ManifestError(msg) from error
+
+
 def _id_from(path: Path) -> str:
-    """Turn a file's stem into an id, replacing what an id may not hold."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", path.stem).lstrip(".") or "slide"
+    """Turn a file's stem, or a folder's name, into an id."""
+    return _safe_id(path.name if path.is_dir() else path.stem)
+
+
+def _safe_id(name: str) -> str:
+    """Replace what an id may not hold."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") or "slide"
 
 
 def _label(text: str | None, where: str) -> int | None:

@@ -2,16 +2,19 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsi_specdec.config import ReaderName, RunnerConfig, TileConfig
+from wsi_specdec.errors import ConfigError, ResolutionError
+from wsi_specdec.geometry import Size, level_box, plan_reading
 from wsi_specdec.provenance import git_revision, package_versions
-from wsi_specdec.slides import open_slide
+from wsi_specdec.slides import SlideInfo, SlideReader, open_slide
 from wsi_specdec.store import open_store, store_path
 
 
@@ -24,8 +27,24 @@ class Finding:
     found: str
 
 
-def describe_slide(path: Path, reader: ReaderName, mpp: float | None) -> dict[str, Any]:
+def describe_slide(
+    path: Path,
+    reader: ReaderName = "auto",
+    mpp: float | None = None,
+    config: TileConfig | None = None,
+) -> dict[str, Any]:
     """Describe one slide in JSON types, in the order they are best read.
+
+    Parameters
+    ----------
+    path
+        The slide.
+    reader
+        What reads it.
+    mpp
+        µm per level-0 pixel that overrides the metadata.
+    config
+        Settings for which the pixel path is told; the defaults if None.
 
     Raises
     ------
@@ -34,23 +53,60 @@ def describe_slide(path: Path, reader: ReaderName, mpp: float | None) -> dict[st
     """
     with open_slide(path, reader, mpp) as slide:
         about = slide.info
-        levels = [
-            f"{size.width} x {size.height} (downsample {downsample:g})"
-            for size, downsample in zip(about.level_sizes, about.level_downsamples, strict=True)
-        ]
+        way, reason = _pixel_path(slide, config or TileConfig())
         return {
             "path": str(path),
             "vendor": about.vendor,
             "reader": about.reader,
             "scanner": about.scanner,
-            "levels": levels,
+            "objective_power": about.objective_power,
             "mpp": about.mpp,
             "mpp_source": about.mpp_source,
-            "objective_power": about.objective_power,
-            "bounds": [about.bounds.x, about.bounds.y, about.bounds.width, about.bounds.height],
+            "levels": _levels(about),
+            "bounds": asdict(about.bounds),
             "fluorescence": about.fluorescence,
-            "pixel_path": "read_region",
+            "pixel_path": way,
+            "pixel_path_reason": reason,
+            "warnings": list(about.warnings),
         }
+
+
+def _levels(about: SlideInfo) -> list[dict[str, float | None]]:
+    return [
+        {
+            "level": level,
+            "width": size.width,
+            "height": size.height,
+            "downsample": downsample,
+            "mpp": None if about.mpp is None else about.mpp * downsample,
+        }
+        for level, (size, downsample) in enumerate(
+            zip(about.level_sizes, about.level_downsamples, strict=True)
+        )
+    ]
+
+
+def _pixel_path(slide: SlideReader, config: TileConfig) -> tuple[str | None, str]:
+    """Tell how the tiles of the whole slide would be read, and why not faster, or not at all."""
+    from wsi_specdec.tiling import choose_path, grid_coords
+
+    about = slide.info
+    try:
+        plan = plan_reading(
+            mpp_level0=about.mpp,
+            level_downsamples=about.level_downsamples,
+            mpp=config.mpp,
+            tile_size_px=config.tile_size,
+            overlap_px=config.overlap,
+            tolerance=config.mpp_tolerance,
+        )
+        sizes = about.level_sizes
+        area = level_box(about.bounds, sizes[0], sizes[plan.level], plan.downsample)
+        coords = grid_coords(area, plan.read_size_px, plan.step_px, plan.downsample)
+        way = choose_path(slide, plan, coords, config)
+    except (ResolutionError, ConfigError) as error:
+        return None, str(error)
+    return way.name, way.reason
 
 
 def examine() -> list[Finding]:
@@ -59,6 +115,7 @@ def examine() -> list[Finding]:
     found += [Finding(name, v != "not installed", v) for name, v in package_versions().items()]
     checks: dict[str, Callable[[], str]] = {
         "openslide library": _openslide,
+        "readers": _readers,
         "jpeg codec": _jpeg_codec,
         "torch and timm": _torch,
         "device": _device,
@@ -78,6 +135,30 @@ def _openslide() -> str:
     import openslide
 
     return str(openslide.__library_version__)
+
+
+def _readers() -> str:
+    """Read one picture back through each reader."""
+    import tifffile
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        tiled, striped, plain = (Path(folder) / name for name in ("t.tif", "s.tif", "p.png"))
+        tifffile.imwrite(tiled, pixels, tile=(32, 32), photometric="rgb", compression="zlib")
+        tifffile.imwrite(striped, pixels, rowsperstrip=8, photometric="rgb", compression="zlib")
+        Image.fromarray(pixels).save(plain)
+        used = [_read_back(path, pixels) for path in (tiled, striped, plain)]
+    return ", ".join(used)
+
+
+def _read_back(path: Path, expected: NDArray[np.uint8]) -> str:
+    with open_slide(path) as slide:
+        read = slide.read_region(0, 0, 0, Size(expected.shape[1], expected.shape[0]))
+        if not np.array_equal(read, expected):
+            msg = f"{slide.info.reader} reads other pixels than were written"
+            raise RuntimeError(msg)
+        return slide.info.reader
 
 
 def _jpeg_codec() -> str:

@@ -1,3 +1,5 @@
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,44 @@ def fluorescence_ndpi() -> Path:
 
 
 @pytest.fixture(scope="session")
+def dicom() -> Path:
+    """One level of 1152 x 700 px, 28.97 µm/px."""
+    return DATA / "camelyon_jpeg_overview.dcm"
+
+
+@pytest.fixture(scope="session")
 def image() -> Image:
     """Blocks of 4 x 4 px of one colour, so that levels of half and quarter size are exact."""
     blocks = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
     return blocks.repeat(4, axis=0).repeat(4, axis=1)
+
+
+@pytest.fixture
+def write_instance(tmp_path: Path, dicom: Path) -> Callable[..., Path]:
+    """Write a copy of the DICOM slide as another instance, of another kind, series or encoding."""
+    data = dicom.read_bytes()
+
+    def replaced(data: bytes, tag: bytes, value: str) -> bytes:
+        start = data.index(tag) + len(tag)
+        (length,) = struct.unpack("<H", data[start : start + 2])
+        text = value.encode() + b"\0" * (len(value) % 2)
+        rest = data[start + 2 + length :]
+        return data[:start] + struct.pack("<H", len(text)) + text + rest
+
+    def write(
+        name: str, *, kind: str = "VOLUME", series: str | None = None, padding: int = 0
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        own = zlib.crc32(str(path).encode())
+        new = replaced(data, b"\x08\0\x08\0CS", f"DERIVED\\PRIMARY\\{kind}\\RESAMPLED")
+        new = replaced(new, b"\x08\0\x18\0UI", f"1.2.3.{own}")
+        if series is not None:
+            new = replaced(new, b"\x20\0\x0e\0UI", series)
+        path.write_bytes(new + bytes(padding))
+        return path
+
+    return write
 
 
 @pytest.fixture

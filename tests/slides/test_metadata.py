@@ -54,6 +54,7 @@ def test_fluorescence(properties: dict[str, str], *, expected: bool) -> None:
         ((2000, 0, 10, 10), Box(0, 0, 1000, 800)),
         ((10, 20, 300, None), Box(0, 0, 1000, 800)),
         ((10, 20, 300, "?"), Box(0, 0, 1000, 800)),
+        ((10, 20, 300, "inf"), Box(0, 0, 1000, 800)),
     ],
 )
 def test_bounds_are_cut_to_the_slide(values: tuple[object, ...], expected: Box) -> None:
@@ -105,6 +106,89 @@ def test_mpp(properties: dict[str, str], vendor: str, expected: float | None) ->
     assert found.source == (None if expected is None else "metadata")
 
 
+@pytest.mark.parametrize("vendor", ["png", "jpeg"])
+def test_mpp_of_a_picture_is_its_density_where_plausible(vendor: str) -> None:
+    for stated, expected in (("0.5", 0.5), ("352.8", None), ("0.01", None)):
+        properties = {"openslide.mpp-x": stated, "openslide.mpp-y": stated}
+        assert metadata.resolve_mpp(properties, vendor, PATH, None, "flag").mpp == expected
+
+
+@pytest.mark.parametrize("vendor", ["aperio", "generic-tiff"])
+@pytest.mark.parametrize(
+    ("x", "y", "given", "warns"),
+    [
+        ("0.5", "0.5", 0.25, True),
+        ("0.5", "0.5", 0.54, False),
+        ("0.5", "0.5", 0.46, False),
+        ("0.5", "0.5", 0.56, True),
+        ("0.5", "0.5", 0.44, True),
+        ("0.49", "0.51", 0.54, False),
+        # No reason to trust these more than the user.
+        ("352.8", "352.8", 0.5, False),
+        ("0.5", "0.6", 0.25, False),
+        ("0.5", "?", 0.25, False),
+    ],
+)
+def test_an_mpp_given_against_plausible_metadata_warns(
+    vendor: str, x: str, y: str, given: float, *, warns: bool
+) -> None:
+    properties = {"openslide.mpp-x": x, "openslide.mpp-y": y}
+    found = metadata.resolve_mpp(properties, vendor, PATH, given, "manifest")
+    assert (found.mpp, found.source) == (given, "manifest")
+    assert bool(found.warnings) is warns
+    if warns:
+        assert f"mpp {given:g} from the manifest is used, but the file states" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("power", "mpp", "warning"),
+    [
+        ("20", 0.5, ""),
+        ("20", 0.243, ""),  # a camera adapter
+        ("20", 0.75, ""),
+        ("40", 0.25, ""),
+        ("40", 0.16, ""),
+        ("5", 2.0, ""),
+        ("40", 0.5, "mpp 0.5 (from the metadata) does not go with an objective of 40 x"),
+        ("20", 1.0, "does not go with an objective of 20 x, which usually means about 0.5"),
+        ("10", 0.25, "does not go with an objective of 10 x"),
+        ("40", None, "objective of 40 x usually means about 0.25: if that is so"),
+        ("?", 0.5, ""),
+        ("?", None, ""),
+    ],
+)
+def test_an_objective_that_contradicts_the_mpp_warns(
+    power: str, mpp: float | None, warning: str
+) -> None:
+    properties = {"openslide.vendor": "aperio", "openslide.objective-power": power}
+    if mpp is not None:
+        properties |= {"openslide.mpp-x": str(mpp), "openslide.mpp-y": str(mpp)}
+    levels = metadata.Levels((Size(10, 10),), (1.0,))
+    info = metadata.slide_info(
+        properties, "openslide", levels, PATH, metadata.MppGiven(None, "flag")
+    )
+    # An objective alone is a hint, never taken for the resolution.
+    assert info.mpp == mpp
+    assert len(info.warnings) == bool(warning)
+    assert warning in "".join(info.warnings)
+
+
+def test_both_warnings_are_kept() -> None:
+    properties = {
+        "openslide.objective-power": "40",
+        "openslide.mpp-x": "0.25",
+        "openslide.mpp-y": "0.25",
+    }
+    levels = metadata.Levels((Size(10, 10),), (1.0,))
+    info = metadata.slide_info(
+        properties, "openslide", levels, PATH, metadata.MppGiven(0.5, "flag")
+    )
+    assert [text.partition(" (")[0].partition(" is")[0] for text in info.warnings] == [
+        "mpp 0.5 from the flag",
+        "mpp 0.5",
+    ]
+
+
 @pytest.mark.parametrize("mpp", ["0", "nan", "1000"])
 def test_a_vendors_nonsense_is_refused(mpp: str) -> None:
     with pytest.raises(ResolutionError, match=r"from s\.tif is not plausible"):
@@ -120,6 +204,8 @@ def test_scanner_is_the_most_telling_name() -> None:
     assert metadata.scanner({}) is None
 
 
-@pytest.mark.parametrize(("text", "expected"), [("40", 40.0), ("0", None), ("x40", None)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("40", 40.0), ("0", None), ("x40", None), ("inf", None)]
+)
 def test_objective_power(text: str, expected: float | None) -> None:
     assert metadata.objective_power({"openslide.objective-power": text}) == expected

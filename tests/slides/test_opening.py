@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+from wsi_specdec.config import ReaderName
 from wsi_specdec.errors import (
     ResolutionError,
     SlideNotFoundError,
@@ -24,6 +25,7 @@ WritePyramid = Callable[..., Path]
 Reader = Literal["openslide", "tiffslide"]
 
 READERS: tuple[Reader, ...] = ("openslide", "tiffslide")
+ANY: tuple[ReaderName, ...] = ("auto", *READERS, "image")
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -159,13 +161,13 @@ def test_pixels_of_other_kinds_are_unsupported(
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("reader", ["auto", *READERS])
-def test_a_missing_slide(tmp_path: Path, reader: Literal["auto"] | Reader) -> None:
+@pytest.mark.parametrize("reader", ANY)
+def test_a_missing_slide(tmp_path: Path, reader: ReaderName) -> None:
     with pytest.raises(SlideNotFoundError, match=r"no such slide: .*none\.svs"):
         open_slide(tmp_path / "none.svs", reader)
 
 
-@pytest.mark.parametrize("reader", ["auto", *READERS])
+@pytest.mark.parametrize("reader", ANY)
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -175,6 +177,9 @@ def test_a_missing_slide(tmp_path: Path, reader: Literal["auto"] | Reader) -> No
         ("wild.tif", b"II*\0" + b"\xff" * 500),
         ("random.ndpi", b"MM\0*" + bytes(range(256)) * 4),
         ("empty.dcm", b"\0" * 128 + b"DICM"),
+        ("short.png", b"\x89PNG\r\n\x1a\n"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1"),
+        ("short.jpg", b"\xff\xd8\xff\xe0"),
     ],
 )
 def test_what_is_no_slide_gets_one_line(
@@ -182,7 +187,7 @@ def test_what_is_no_slide_gets_one_line(
     capfd: pytest.CaptureFixture[str],
     name: str,
     content: bytes,
-    reader: Literal["auto"] | Reader,
+    reader: ReaderName,
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
@@ -194,8 +199,40 @@ def test_what_is_no_slide_gets_one_line(
 
 
 def test_a_folder_is_no_slide(tmp_path: Path) -> None:
-    with pytest.raises(SlideReadError, match="Is a directory"):
+    with pytest.raises(SlideReadError, match=r"a folder without DICOM files \(\.dcm\)"):
         open_slide(tmp_path)
+
+
+@pytest.mark.parametrize("reader", ANY)
+def test_a_slide_that_may_not_be_read(tmp_path: Path, reader: ReaderName) -> None:
+    path = tmp_path / "loop.svs"
+    path.symlink_to(path)
+    with pytest.raises(SlideReadError, match=r"cannot read the slide .*loop\.svs: Too many levels"):
+        open_slide(path, reader)
+
+
+def test_an_error_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + b"\xff" * 500)
+    with pytest.raises(SlideReadError, match=r"copy it again.*OpenSlide: .*TiffSlide: "):
+        open_slide(tmp_path / "a.tif")
+    (tmp_path / "a.svs").write_text("text")
+    with pytest.raises(SlideReadError, match=r"OpenSlide: .*\. Only TIFFs are tried with"):
+        open_slide(tmp_path / "a.svs")
+
+
+@pytest.mark.parametrize("photometric", ["miniswhite", "palette"])
+def test_colours_that_would_come_out_wrong_are_unsupported(
+    tmp_path: Path, photometric: str
+) -> None:
+    colours = np.zeros((3, 256), np.uint16) if photometric == "palette" else None
+    tifffile.imwrite(
+        tmp_path / "p.tif",
+        np.zeros((64, 64), np.uint8),
+        photometric=photometric,
+        colormap=colours,
+    )
+    with pytest.raises(UnsupportedSlideError, match=f"stores colours as {photometric.upper()}"):
+        open_slide(tmp_path / "p.tif")
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95, 0.999])

@@ -1,6 +1,7 @@
 """Flags that several verbs share, and how flags and config files combine."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from wsi_specdec.runner import LedgerSummary
 
 SOME_FAILED = 1
+_SHOWN_SLIDES = 20
 
 Config = TypeVar("Config", bound=StageConfig)
 Whole = TypeVar("Whole", PipelineConfig, ProcessConfig)
@@ -69,8 +71,11 @@ Scheduler = Annotated[
     ),
 ]
 Reader = Annotated[
-    Literal["auto", "openslide", "tiffslide"] | None,
-    typer.Option(help="Library that opens the slides.", show_default=shown(TileConfig, "reader")),
+    Literal["auto", "openslide", "tiffslide", "image"] | None,
+    typer.Option(
+        help="What opens the slides; image is for PNG and JPEG pictures.",
+        show_default=shown(TileConfig, "reader"),
+    ),
 ]
 SlideMpp = Annotated[
     float | None,
@@ -154,9 +159,16 @@ def print_json(value: object) -> None:
 
 def finish(summary: "LedgerSummary") -> None:
     """Name the slides that failed and leave with the exit code that says so."""
-    for slide_id, reason in summary.skipped:
-        typer.secho(f"skipped {slide_id}: {reason}", fg="yellow", err=True)
-    for slide_id, reason in summary.failures:
-        typer.secho(f"failed {slide_id}: {reason}", fg="red", err=True)
+    _name("skipped", summary.skipped, summary.ledger, "yellow")
+    _name("failed", summary.failures, summary.ledger, "red")
     if not summary.ok:
         raise typer.Exit(SOME_FAILED)
+
+
+def _name(state: str, slides: Sequence[tuple[str, str]], ledger: Path | None, colour: str) -> None:
+    """Print slides and reasons, a line each, but no more than a screen of them."""
+    for slide_id, reason in slides[:_SHOWN_SLIDES]:
+        typer.secho(f"{state} {slide_id}: {reason}", fg=colour, err=True)
+    more = len(slides) - _SHOWN_SLIDES
+    if more > 0:
+        typer.secho(f"{state} {more:,} more: see {ledger or 'the ledger'}", fg=colour, err=True)

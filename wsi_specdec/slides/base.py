@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_specdec.errors import UnsupportedSlideError
 from wsi_specdec.geometry import Box, Size
 
 WHITE = 255
+# Most pixels that are ever decoded in one piece: half a GB where a decoder pads RGB to 4 bytes.
+MAX_DECODED_PX: Final = 2**27
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +23,10 @@ class SlideInfo:
     Attributes
     ----------
     vendor
-        Maker of the format, as OpenSlide names it; "generic-tiff" where there is none.
+        Maker of the format, as OpenSlide names it; "generic-tiff", "png" or "jpeg" where there is
+        none.
     reader
-        Library that reads it: "openslide" or "tiffslide".
+        What reads it: "openslide", "tiffslide" or "image".
     level_sizes, level_downsamples
         Size and downsample of each level, finest first.
     mpp
@@ -37,6 +41,8 @@ class SlideInfo:
         The part that was scanned, in level-0 pixels; the whole slide where not stated.
     fluorescence
         Whether the metadata say that it is a fluorescence scan.
+    warnings
+        What the user should know about its resolution, a sentence each.
     """
 
     vendor: str
@@ -49,6 +55,7 @@ class SlideInfo:
     scanner: str | None
     bounds: Box
     fluorescence: bool
+    warnings: tuple[str, ...] = ()
 
 
 class SlideReader(Protocol):
@@ -112,3 +119,29 @@ def on_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     share = alpha.astype(np.uint16)
     mixed = pixels[..., :3] * share + WHITE * (WHITE - share)
     return ((mixed + WHITE // 2) // WHITE).astype(np.uint8)
+
+
+def check_decodable(size: Size, kind: str, path: Path) -> None:
+    """Refuse what must be decoded in one piece and is larger than memory should bear.
+
+    Parameters
+    ----------
+    size
+        Of one piece, in pixels.
+    kind
+        What the pieces are: "tiles", "strips" or "one piece".
+    path
+        The slide, for the message.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        Naming the remedy.
+    """
+    if size.area > MAX_DECODED_PX:
+        msg = (
+            f"{path} is stored in {kind} of {size.width} x {size.height} px, which can only be "
+            f"decoded whole; the limit is {MAX_DECODED_PX:,} px: convert it to a tiled TIFF, for "
+            "one with `vips tiffsave --tile --pyramid`"
+        )
+        raise UnsupportedSlideError(msg)

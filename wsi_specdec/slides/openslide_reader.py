@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from wsi_specdec.errors import SlideReadError
 from wsi_specdec.geometry import Size
 from wsi_specdec.slides import metadata
-from wsi_specdec.slides.base import SlideInfo, SlideReader, on_white
+from wsi_specdec.slides.base import SlideInfo, SlideReader, check_decodable, on_white
 
 READER: Final = "openslide"
 
@@ -22,11 +22,13 @@ class OpenSlideReader(SlideReader):
     ------
     SlideReadError
         If OpenSlide cannot open it.
+    UnsupportedSlideError
+        If its tiles are too large to decode.
     ResolutionError
         If its mpp is not plausible and none is given.
     """
 
-    def __init__(self, path: Path, mpp: float | None, mpp_source: str) -> None:
+    def __init__(self, path: Path, given: metadata.MppGiven) -> None:
         self.path = path
         self._closed = False
         try:
@@ -35,7 +37,7 @@ class OpenSlideReader(SlideReader):
             msg = f"OpenSlide cannot open {path}: {error}"
             raise SlideReadError(msg) from error
         try:
-            self.info = _info(self._slide, path, mpp, mpp_source)
+            self.info = _info(self._slide, path, given)
         except BaseException:
             self.close()
             raise
@@ -59,20 +61,19 @@ class OpenSlideReader(SlideReader):
             self._slide.close()
 
 
-def _info(slide: openslide.OpenSlide, path: Path, mpp: float | None, mpp_source: str) -> SlideInfo:
+def _info(slide: openslide.OpenSlide, path: Path, given: metadata.MppGiven) -> SlideInfo:
     properties = dict(slide.properties)
-    vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, metadata.GENERIC)
     sizes = tuple(Size(width, height) for width, height in slide.level_dimensions)
-    found = metadata.resolve_mpp(properties, vendor, path, mpp, mpp_source)
-    return SlideInfo(
-        vendor=vendor,
-        reader=READER,
-        level_sizes=sizes,
-        level_downsamples=tuple(slide.level_downsamples),
-        mpp=found.mpp,
-        mpp_source=found.source,
-        objective_power=metadata.objective_power(properties),
-        scanner=metadata.scanner(properties),
-        bounds=metadata.bounds(properties, sizes[0]),
-        fluorescence=metadata.is_fluorescence(properties),
+    for level in range(len(sizes)):
+        _check_tiles(properties, level, path)
+    levels = metadata.Levels(sizes, tuple(slide.level_downsamples))
+    return metadata.slide_info(properties, READER, levels, path, given)
+
+
+def _check_tiles(properties: dict[str, str], level: int, path: Path) -> None:
+    """Refuse tiles too large to decode in one piece."""
+    width, height = (
+        int(properties.get(f"openslide.level[{level}].tile-{side}", 0))
+        for side in ("width", "height")
     )
+    check_decodable(Size(width, height), "tiles", path)

@@ -4,22 +4,27 @@ import logging
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import tifffile
 import tiffslide
 from numpy.typing import NDArray
 
 from wsi_specdec.errors import SlideReadError, UnsupportedSlideError
-from wsi_specdec.geometry import Size
+from wsi_specdec.geometry import Box, Size
 from wsi_specdec.slides import metadata
-from wsi_specdec.slides.base import WHITE, SlideInfo, SlideReader, on_white
+from wsi_specdec.slides.base import WHITE, SlideReader, on_white
+from wsi_specdec.slides.segments import SegmentReader, check_bounded, is_readable
 
 READER: Final = "tiffslide"
 _PREFIX = "tiffslide."
 _VENDOR = "tiffslide.vendor"
+# Grey and RGB; YCbCr where the codec itself turns it into RGB.
+_PHOTOMETRIC = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
+_YCBCR = tifffile.PHOTOMETRIC.YCBCR
 
 
 class _LevelTiffSlide(tiffslide.TiffSlide):
@@ -31,31 +36,34 @@ class _LevelTiffSlide(tiffslide.TiffSlide):
 
 
 class TiffSlideReader(SlideReader):
-    """A slide read by TiffSlide; see `SlideReader`.
+    """A slide whose layout TiffSlide understands, read strip by strip; see `SlideReader`.
 
     Raises
     ------
     SlideReadError
         If it is not a TIFF, is truncated, or is laid out as TiffSlide cannot read.
     UnsupportedSlideError
-        If its pixels are not 8-bit grey, RGB or RGBA.
+        If its pixels are not 8-bit grey, RGB or RGBA, or its strips too large to decode.
     ResolutionError
         If its mpp is not plausible and none is given.
     """
 
-    def __init__(self, path: Path, mpp: float | None, mpp_source: str) -> None:
+    def __init__(self, path: Path, given: metadata.MppGiven) -> None:
         self.path = path
-        with _quiet():
+        self._segments: list[SegmentReader] = []
+        with ExitStack() as undo, _quiet():
             try:
-                self._slide = _LevelTiffSlide(path)
-            except Exception as error:
-                msg = f"TiffSlide cannot open {path}: {error}"
-                raise SlideReadError(msg) from error
-            try:
-                self.info = self._read_info(mpp, mpp_source)
-            except BaseException:
-                self._slide.close()
+                self._slide = undo.enter_context(_LevelTiffSlide(path))
+                self._file = undo.enter_context(path.open("rb", buffering=0))
+                properties, levels = self._layout()
+            except (UnsupportedSlideError, MemoryError):
                 raise
+            # tifffile and TiffSlide raise what they like; all of it means the file.
+            except Exception as error:
+                msg = f"TiffSlide cannot open {path}: {_line(error)}"
+                raise SlideReadError(msg) from error
+            self.info = metadata.slide_info(properties, READER, levels, path, given)
+            undo.pop_all()
 
     def read_region(self, x: int, y: int, level: int, size: Size) -> NDArray[np.uint8]:
         """Read a region; see `SlideReader.read_region`."""
@@ -65,61 +73,66 @@ class TiffSlideReader(SlideReader):
         x0, y0 = max(0, left), max(0, top)
         x1, y1 = min(whole.width, left + size.width), min(whole.height, top + size.height)
         if x0 < x1 and y0 < y1:
-            pixels = self._read_inside(x0, y0, level, Size(x1 - x0, y1 - y0))
+            pixels = self._read_inside(level, Box(x0, y0, x1 - x0, y1 - y0))
             out[y0 - top : y1 - top, x0 - left : x1 - left] = pixels
         return out
 
     def close(self) -> None:
         """Let go of the file; a second time does nothing."""
         self._slide.close()
+        self._file.close()
 
-    def _read_inside(self, x: int, y: int, level: int, size: Size) -> NDArray[np.uint8]:
-        """Read a region wholly inside the level; x, y in pixels of the level."""
+    def _read_inside(self, level: int, box: Box) -> NDArray[np.uint8]:
+        """Read a box wholly inside the level, in its pixels."""
         try:
-            pixels: NDArray[Any] = self._slide.read_region(
-                (x, y), level, (size.width, size.height), as_array=True
-            )
+            if self._segments:
+                pixels = self._segments[level].read(box)
+            else:
+                pixels = self._read_composed(level, box)
         except MemoryError:
             raise
-        # tifffile and its many decoders raise what they like; all of it means the file.
+        # tifffile's many decoders raise what they like; all of it means the file.
         except Exception as error:
             msg = (
-                f"cannot read {size.width} x {size.height} px of {self.path} at ({x}, {y}) of "
-                f"level {level}: {error}; the file is corrupt or truncated"
+                f"cannot read {box.width} x {box.height} px of {self.path} at ({box.x}, {box.y}) "
+                f"of level {level}: {_line(error)}; the file is corrupt or truncated"
             )
             raise SlideReadError(msg) from error
-        pixels = pixels.astype(np.uint8, copy=False)
         if pixels.shape[-1] == 4:
             return on_white(pixels)
-        return np.broadcast_to(pixels, (size.height, size.width, 3))
+        return np.broadcast_to(pixels, (box.height, box.width, 3))
 
-    def _read_info(self, mpp: float | None, mpp_source: str) -> SlideInfo:
-        try:
-            _check_whole(self._slide.ts_tifffile)
-            _fill_white(self._slide.ts_tifffile)
-            properties = _properties(self._slide)
-            sizes = tuple(Size(w, h) for w, h in self._slide.level_dimensions)
-            downsamples = tuple(float(d) for d in self._slide.level_downsamples)
-            _check_pixels(self._slide, self.path)
-        except (UnsupportedSlideError, MemoryError):
-            raise
-        except Exception as error:
-            msg = f"TiffSlide cannot open {self.path}: {error}"
-            raise SlideReadError(msg) from error
-        vendor = self._slide.properties.get(_VENDOR) or metadata.GENERIC
-        found = metadata.resolve_mpp(properties, vendor, self.path, mpp, mpp_source)
-        return SlideInfo(
-            vendor=vendor,
-            reader=READER,
-            level_sizes=sizes,
-            level_downsamples=downsamples,
-            mpp=found.mpp,
-            mpp_source=found.source,
-            objective_power=metadata.objective_power(properties),
-            scanner=metadata.scanner(properties),
-            bounds=metadata.bounds(properties, sizes[0]),
-            fluorescence=metadata.is_fluorescence(properties),
+    def _read_composed(self, level: int, box: Box) -> NDArray[np.uint8]:
+        """Read through TiffSlide's Zarr view, which lays several pictures out as one slide."""
+        pixels: NDArray[Any] = self._slide.read_region(
+            (box.x, box.y), level, (box.width, box.height), as_array=True
         )
+        return pixels.astype(np.uint8, copy=False)
+
+    def _layout(self) -> tuple[dict[str, str], metadata.Levels]:
+        """Check the file's layout, and prepare to read its levels."""
+        tiff = self._slide.ts_tifffile
+        _check_whole(tiff)
+        properties = _properties(self._slide)
+        series = tiff.series[self._slide.properties["tiffslide.series-index"]]
+        for level in series.levels:
+            # Tiles that were never scanned are white in TiffSlide's view, as OpenSlide's are.
+            level.keyframe.nodata = WHITE
+            _check_pixels(level.keyframe, self.path)
+            check_bounded(level.keyframe, self.path)
+        composed = self._slide.properties.get("tiffslide.series-composition")
+        pages = [page for level in series.levels for page in level.pages]
+        if not composed and len(pages) == len(series.levels) and all(map(is_readable, pages)):
+            self._segments = [SegmentReader(page, self._file.fileno()) for page in pages]
+        return properties, metadata.Levels(
+            tuple(Size(width, height) for width, height in self._slide.level_dimensions),
+            tuple(float(downsample) for downsample in self._slide.level_downsamples),
+        )
+
+
+def _line(error: Exception) -> str:
+    """Return an error's message on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _properties(slide: tiffslide.TiffSlide) -> dict[str, str]:
@@ -132,7 +145,7 @@ def _properties(slide: tiffslide.TiffSlide) -> dict[str, str]:
     }
     if found.get(_VENDOR) == "aperio" and "tiff.XResolution" in found:
         # TiffSlide took it from a tag that Aperio does not fill in; OpenSlide does not.
-        del named["openslide.mpp-x"], named["openslide.mpp-y"]
+        del named[metadata.MPP_X], named[metadata.MPP_Y]
     ndpi = slide.ts_tifffile.pages.first.ndpi_tags or {}
     if "Wavelength" in ndpi:
         named[metadata.NDPI_WAVELENGTH] = str(ndpi["Wavelength"])
@@ -157,19 +170,17 @@ def _check_whole(tiff: Any) -> None:  # noqa: ANN401 - tifffile.TiffFile, which 
             raise ValueError(msg)
 
 
-def _fill_white(tiff: Any) -> None:  # noqa: ANN401 - as above
-    """Let tiles that were never scanned be white, as OpenSlide's are."""
-    for level in tiff.series[0].levels:
-        level.keyframe.nodata = WHITE
-
-
-def _check_pixels(slide: tiffslide.TiffSlide, path: Path) -> None:
-    page = slide.ts_tifffile.series[slide.properties["tiffslide.series-index"]].keyframe
+def _check_pixels(page: Any, path: Path) -> None:  # noqa: ANN401 - tifffile.TiffPage, untyped
     if page.dtype != np.uint8 or page.samplesperpixel not in (1, 3, 4):
         msg = (
             f"{path} has {page.samplesperpixel} samples of {page.dtype} per pixel; "
             "only 8-bit grey, RGB and RGBA can be used: convert it"
         )
+        raise UnsupportedSlideError(msg)
+    converted = page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS
+    if page.photometric not in _PHOTOMETRIC and not (converted and page.photometric == _YCBCR):
+        kind = getattr(page.photometric, "name", page.photometric)
+        msg = f"{path} stores colours as {kind}; only grey, RGB and RGBA can be used: convert it"
         raise UnsupportedSlideError(msg)
 
 
