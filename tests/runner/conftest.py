@@ -9,9 +9,12 @@ import pytest
 
 _MODULE = "wsi_specdec_test_tasks"
 _SOURCE = """
-import os, signal, time
+import multiprocessing, os, pathlib, signal, time
 from wsi_specdec.errors import SlideReadError, UnsupportedSlideError
-from wsi_specdec.runner import TaskResult
+from wsi_specdec.runner import TaskResult, advance_tiles
+
+if multiprocessing.parent_process() is not None and os.environ.get("WSI_SPECDEC_TEST_BAD_START"):
+    os._exit(3)
 
 def run(what):
     name, value = what
@@ -64,6 +67,21 @@ def surprise(_):
 
 def slow(seconds):
     time.sleep(seconds)
+    return TaskResult("done", tiles=1)
+
+def advance(steps):
+    for _ in range(steps):
+        advance_tiles(10)
+        time.sleep(0.1)
+    return TaskResult("done", tiles=10 * steps)
+
+def leave_pid(folder):
+    pathlib.Path(folder, str(os.getpid())).touch()
+    time.sleep(120)
+
+def write(what):
+    path, size = what
+    pathlib.Path(path).write_bytes(bytes(size))
     return TaskResult("done", tiles=1)
 
 def pid(_):

@@ -23,7 +23,7 @@ def address(task_module: ModuleType) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", folder)
         with LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=""
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as local:
             yield local.scheduler_address
 
@@ -67,6 +67,38 @@ def test_a_cluster_worker_killed_midway_loses_no_slide(
             title="test",
         )
     assert summary.counts["done"] == 8
+
+
+def test_tiles_of_slides_under_way_on_the_cluster_are_told(
+    task_module: ModuleType, address: str
+) -> None:
+    tasks = [Task(f"s{i}", ("advance", 40)) for i in range(2)]
+    under_way: list[int] = []
+    reports = cluster.run_on_cluster(
+        task_module.run, tasks, RunnerConfig(), address, under_way.append
+    )
+    assert [report.state for _, report in reports] == ["done"] * 2
+    assert 0 < max(under_way) <= 800
+    assert len(set(under_way)) > 2
+    assert under_way[-1] == 0
+
+
+def test_workers_that_come_late_are_given_slides_too() -> None:
+    with (
+        LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=0, threads_per_worker=3, processes=False, dashboard_address=":0"
+        ) as local,
+        Client(local, set_as_default=False) as client,  # type: ignore[no-untyped-call]
+    ):
+        wanted = cluster._Wanted(client)
+        # Without any worker the scheduler has something to give to the first.
+        assert wanted.tasks() == cluster._AHEAD
+        local.scale(2)
+        client.wait_for_workers(2)
+        deadline = time.monotonic() + 10
+        while wanted.tasks() == cluster._AHEAD and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert wanted.tasks() == cluster._AHEAD * 6
 
 
 def test_no_scheduler_is_one_clear_error(

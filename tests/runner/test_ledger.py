@@ -1,6 +1,9 @@
 import csv
 import json
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from wsi_specdec.errors import ConfigError, StoreError
 from wsi_specdec.keys import JOURNAL_FILE, LEDGER_FILE, LOG_FILE
 from wsi_specdec.runner import Ledger, LedgerSummary, Outcome, read_ledger
+from wsi_specdec.runner import ledger as ledger_module
 
 DONE = Outcome("a", "done", tiles=3, seconds=1.5, peak_rss_mb=100.25, params_sha256="f00d")
 FAILED = Outcome("b", "failed", reason='cannot read "b.svs", truncated', seconds=0.25)
@@ -77,6 +81,82 @@ def test_outcomes_are_on_disk_before_append_returns(tmp_path: Path) -> None:
         ledger.append(DONE)
         (line,) = (tmp_path / JOURNAL_FILE).read_text().splitlines()
         assert json.loads(line)["slide_id"] == "a"
+
+
+@contextmanager
+def full_disk(room: int, *files: Path) -> Iterator[None]:
+    """Let no file grow past the largest of `files` by more than `room` bytes."""
+    largest = max(file.stat().st_size for file in files)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest + room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_a_full_disk_refuses_is_written_once_there_is_space(tmp_path: Path) -> None:
+    journal = tmp_path / JOURNAL_FILE
+    with Ledger(tmp_path) as ledger:
+        ledger.append(DONE)
+        # The line is cut in the middle, as a disk that fills up does.
+        with full_disk(20, journal):
+            ledger.append(FAILED, "Traceback")
+            ledger.append(Outcome("c", "done", tiles=5))
+            assert journal.read_bytes()[-1:] != b"\n"
+        assert ledger.get("c") == Outcome("c", "done", tiles=5)
+        ledger.append(Outcome("d", "empty", "no tissue found"))
+        ids = [json.loads(line)["slide_id"] for line in journal.read_text().splitlines()]
+        assert ids == ["a", "b", "c", "d"]
+    assert [row.slide_id for row in read_ledger(tmp_path)] == ["a", "b", "c", "d"]
+
+
+def test_a_disk_that_stays_full_is_one_clear_error(tmp_path: Path) -> None:
+    journal = tmp_path / JOURNAL_FILE
+    ledger = Ledger(tmp_path)
+    ledger.append(DONE)
+    with full_disk(0, journal):
+        ledger.append(FAILED)
+        with pytest.raises(StoreError, match="free some space"):
+            ledger.close()
+    with Ledger(tmp_path) as again:
+        assert again.get("a") == DONE
+        assert again.get("b") is None
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot write to"):
+        Ledger(tmp_path / "file" / "out")
+
+
+def test_rows_that_a_kill_left_unrendered_are_read_from_the_journal(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.append(FAILED)
+        ledger.render()
+        time.sleep(0.05)
+        ledger.append(DONE)
+        # As a reader finds it after kill -9: the CSV is behind.
+        assert len((tmp_path / LEDGER_FILE).read_text().splitlines()) == 2
+        assert read_ledger(tmp_path) == [DONE, FAILED]
+        assert read_ledger(tmp_path / LEDGER_FILE) == [DONE, FAILED]
+
+
+def test_refreshing_costs_little_however_long_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "_RENDER_SECONDS", 0.0)
+    with Ledger(tmp_path) as ledger:
+        for number in range(20_000):
+            ledger._rows[f"s{number}"] = Outcome(f"s{number}", "done")
+        started, renders = time.monotonic(), 0
+        while time.monotonic() - started < 2:
+            ledger.append(DONE)
+            before = (tmp_path / LEDGER_FILE).stat().st_mtime_ns if renders else 0
+            ledger.refresh()
+            renders += (tmp_path / LEDGER_FILE).stat().st_mtime_ns != before
+    # Each takes about 0.1 s, so that one in two seconds is a twentieth of the time.
+    assert 1 <= renders <= 4
 
 
 def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -9,9 +10,19 @@ from typing import Any
 
 import pytest
 
+from wsi_specdec import progress
 from wsi_specdec.config import RunnerConfig, make_config
 from wsi_specdec.keys import LOG_FILE
-from wsi_specdec.runner import Ledger, LedgerSummary, Outcome, Task, read_ledger, run_over_slides
+from wsi_specdec.runner import (
+    Ledger,
+    LedgerSummary,
+    Outcome,
+    Task,
+    memory,
+    read_ledger,
+    run_over_slides,
+)
+from wsi_specdec.runner import ledger as ledger_module
 
 
 def run(
@@ -123,6 +134,59 @@ def test_a_reused_result_keeps_its_row(tmp_path: Path, task_module: ModuleType) 
     assert (summary.counts["done"], summary.tiles) == (1, 4)
     _, third = run(tmp_path, task_module, ("reused", 4), workers=1, params="other")
     assert third["s0"].params_sha256 == "other"
+
+
+def test_tiles_of_a_slide_under_way_are_shown(
+    tmp_path: Path,
+    task_module: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(progress, "_LOG_SECONDS", 0.5)
+    run(tmp_path, task_module, ("tiles", 1000), ("advance", 30), ("tiles", 5), workers=1)
+    shown = [
+        (int(slides), int(tiles.replace(",", "")))
+        for slides, tiles in re.findall(r"test: (\d)/3 ([\d,]+) tiles", capsys.readouterr().err)
+    ]
+    during = [tiles for slides, tiles in shown if slides == 1 and tiles > 1000]
+    assert len(set(during)) >= 2
+    assert during == sorted(during)
+    assert max(during) <= 1300
+
+
+def test_the_ledger_follows_while_a_slide_takes_long(
+    tmp_path: Path, task_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "_RENDER_SECONDS", 0.2)
+    seen: list[list[str]] = []
+
+    def look() -> None:
+        time.sleep(3)
+        seen.append((tmp_path / "ledger.csv").read_text().splitlines()[1:])
+
+    watch = threading.Thread(target=look)
+    watch.start()
+    run(tmp_path, task_module, ("tiles", 1), ("hang", 5), workers=1)
+    watch.join()
+    assert [line.split(",")[:2] for line in seen[0]] == [["s0", "done"]]
+
+
+def test_more_memory_than_the_machine_has_is_told_of(
+    tmp_path: Path, task_module: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limit = memory.machine_mb() * 0.6
+    run(tmp_path, task_module, ("tiles", 1), workers=2, memory_limit_mb=limit)
+    assert "note:" not in capsys.readouterr().err
+    run(tmp_path, task_module, ("tiles", 1), ("tiles", 1), workers=2, memory_limit_mb=limit)
+    assert "note: 2 workers of up to" in capsys.readouterr().err
+
+
+def test_a_worker_is_warm_for_a_thousand_slides(tmp_path: Path, task_module: ModuleType) -> None:
+    started = time.monotonic()
+    summary, _ = run(tmp_path, task_module, *[("tiles", 1)] * 1000, workers=2)
+    assert summary.counts["done"] == 1000
+    # About 1 ms each measured; a process each would take 500 s.
+    assert time.monotonic() - started < 30
 
 
 def test_no_tasks_give_an_empty_ledger(tmp_path: Path, task_module: ModuleType) -> None:

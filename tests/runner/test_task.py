@@ -51,7 +51,9 @@ def test_a_worker_that_keeps_too_much_memory_is_replaced(task_module: ModuleType
         def pid(config: RunnerConfig) -> int:
             worker._config = config
             worker.submit(task_module.run, Task("a", ("pid", None)))
-            return worker.wait().tiles
+            while not worker.wait(1.0):
+                pass
+            return worker.collect().tiles
 
         first = pid(RunnerConfig(memory_limit_mb=20_000))
         # What it holds is now above half of its limit, though below the limit itself.

@@ -57,11 +57,46 @@ def tile(
     ] = None,
     jpeg_quality: Annotated[
         int | None,
-        typer.Option(help="1 to 100.", show_default=shown(TileConfig, "jpeg_quality")),
+        typer.Option(
+            help="1 to 100; tiles that are copied keep theirs.",
+            show_default=shown(TileConfig, "jpeg_quality"),
+        ),
     ] = None,
+    pixel_path: Annotated[
+        Literal["auto", "passthrough", "decode", "read_region"] | None,
+        typer.Option(
+            help="How pixels are read: copied compressed, decoded directly, or by the library; "
+            "auto takes the fastest that fits, and the store says why.",
+            show_default=shown(TileConfig, "pixel_path"),
+        ),
+    ] = None,
+    quality: Annotated[
+        bool | None,
+        typer.Option(
+            help="Measure sharpness, saturation and pen of every tile; copied tiles are then "
+            "decoded as well, at a tenth of the speed.",
+            show_default="off",
+        ),
+    ] = None,
+    coords: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of HDF5 files by CLAM or TRIDENT, <slide_id>.h5, that say where tiles "
+            "lie and how large they are.",
+            show_default="a grid over the tissue",
+        ),
+    ] = None,
+    hdf5: Annotated[
+        bool,
+        typer.Option("--hdf5", help="Write OUT/coords/<slide_id>.h5 too, as CLAM and TRIDENT do."),
+    ] = False,
     reader: Reader = None,
     config: ConfigFile = None,
     workers: Workers = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Of each slide.", show_default="the cores that each worker has"),
+    ] = None,
     scheduler: Scheduler = None,
     full_hash: Annotated[
         bool, typer.Option("--full-hash", help="Identify slides by every byte of theirs.")
@@ -93,12 +128,18 @@ def tile(
             "slide_mpp": slide_mpp,
             "codec": codec,
             "jpeg_quality": jpeg_quality,
+            "pixel_path": pixel_path,
+            "quality": quality,
+            "coords": coords,
             "reader": reader,
             "full_hash": full_hash or None,
         },
     )
-    runner = resolve(RunnerConfig, "runner", config, {"workers": workers, "scheduler": scheduler})
-    summary = tile_slides(read_slides(inputs), out, settings, runner, overwrite=overwrite)
+    spread = {"workers": workers, "threads": threads, "scheduler": scheduler}
+    runner = resolve(RunnerConfig, "runner", config, spread)
+    summary = tile_slides(
+        read_slides(inputs), out, settings, runner, overwrite=overwrite, hdf5=hdf5
+    )
     if json:
         print_json({"out": out, **asdict(summary)})
     finish(summary)

@@ -17,7 +17,7 @@ from wsi_specdec.cli.options import (
     set_output,
     shown,
 )
-from wsi_specdec.config import StainConfig, TrainConfig
+from wsi_specdec.config import StainConfig, TrainConfig, override
 
 
 def train(
@@ -33,6 +33,9 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(show_default=shown(TrainConfig, "batch_size"))
     ] = None,
+    optimiser: Annotated[
+        Literal["adamw", "sgd"] | None, typer.Option(show_default=shown(TrainConfig, "optimiser"))
+    ] = None,
     lr: Annotated[
         float | None,
         typer.Option(help="Peak learning rate.", show_default=shown(TrainConfig, "lr")),
@@ -46,6 +49,26 @@ def train(
     ] = None,
     weight_decay: Annotated[
         float | None, typer.Option(show_default=shown(TrainConfig, "weight_decay"))
+    ] = None,
+    precision: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        typer.Option(
+            help="Of the network; the loss is always computed in float32.",
+            show_default=shown(TrainConfig, "precision"),
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="Epochs without a better validation after which training ends.",
+            show_default=shown(TrainConfig, "patience"),
+        ),
+    ] = None,
+    keep: Annotated[
+        Literal["best", "last"] | None,
+        typer.Option(
+            help="Epoch whose weights the model gets.", show_default=shown(TrainConfig, "keep")
+        ),
     ] = None,
     stain: Annotated[
         Literal["none", "macenko"] | None,
@@ -64,6 +87,15 @@ def train(
     device: Device = None,
     seed: Seed = None,
     config: ConfigFile = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other setting of docs/training.md, as in --set accumulate=4; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Start from timm's published weights.")
     ] = False,
@@ -72,7 +104,8 @@ def train(
     """Train a tile classifier with spectral decoupling; the same command again resumes.
 
     The manifest's column 'split' says which slides train and which validate. Writes weights,
-    model.json, curves and a model card to OUT.
+    model.json, curves and a model card to OUT. For several GPUs, call it by torchrun
+    --nproc-per-node N -m wsi_specdec train …
 
     Example: wsi-specdec train --tiles run --manifest slides.csv --out run/model
     --spectral-decoupling 0.05 --weight-decay 0
@@ -84,9 +117,13 @@ def train(
         "model": model,
         "epochs": epochs,
         "batch_size": batch_size,
+        "optimiser": optimiser,
         "lr": lr,
         "sd_coef": spectral_decoupling,
         "weight_decay": weight_decay,
+        "precision": precision,
+        "patience": patience,
+        "keep": keep,
         "labels": labels,
         "init": init,
         "device": device,
@@ -97,4 +134,4 @@ def train(
     if stain is not None:
         changed = settings.stain.model_copy(update={"method": stain})
         settings = settings.model_copy(update={"stain": changed})
-    train_model(tiles, manifest, out, settings)
+    train_model(tiles, manifest, out, override(settings, set_ or []))

@@ -3,6 +3,7 @@
 A slide that crashes, hangs or outgrows its memory costs itself alone.
 """
 
+from wsi_specdec.runner.gauge import advance_tiles
 from wsi_specdec.runner.ledger import Ledger, LedgerSummary, Outcome, State, read_ledger
 from wsi_specdec.runner.pool import run_over_slides
 from wsi_specdec.runner.task import Task, TaskResult
@@ -14,6 +15,7 @@ __all__ = [
     "State",
     "Task",
     "TaskResult",
+    "advance_tiles",
     "read_ledger",
     "run_over_slides",
 ]

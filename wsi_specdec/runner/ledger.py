@@ -1,25 +1,27 @@
 """What became of each slide: an append-only journal, and the CSV rendered from it."""
 
 import csv
-import fcntl
 import io
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
-from wsi_specdec.errors import ConfigError, StoreError
+from wsi_specdec.errors import StoreError
 from wsi_specdec.files import write_text
 from wsi_specdec.keys import JOURNAL_FILE, LEDGER_FILE, LOG_FILE
+from wsi_specdec.runner.journal import Journal, read_journal
 
 State = Literal["done", "empty", "failed", "skipped"]
 
-_RENDER_SECONDS = 30.0
+# The CSV follows the journal after so long, or longer where rendering would take over 5 % of time.
+_RENDER_SECONDS = 5.0
+_RENDER_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,15 @@ class LedgerSummary:
         Number of tiles of all slides.
     failures, skipped
         (slide_id, reason) of each, in the order of the slides.
+    ledger
+        The file that all of it is recorded in.
     """
 
     counts: Mapping[State, int]
     tiles: int
     failures: tuple[tuple[str, str], ...]
     skipped: tuple[tuple[str, str], ...]
+    ledger: Path | None = None
 
     @property
     def ok(self) -> bool:
@@ -82,7 +87,7 @@ class LedgerSummary:
         return not self.failures
 
     @classmethod
-    def of(cls, outcomes: Iterable[Outcome]) -> "LedgerSummary":
+    def of(cls, outcomes: Iterable[Outcome], ledger: Path | None = None) -> "LedgerSummary":
         """Summarise outcomes."""
         rows = list(outcomes)
         return cls(
@@ -90,6 +95,7 @@ class LedgerSummary:
             tiles=sum(row.tiles for row in rows),
             failures=tuple((r.slide_id, r.reason) for r in rows if r.state == "failed"),
             skipped=tuple((r.slide_id, r.reason) for r in rows if r.state == "skipped"),
+            ledger=ledger,
         )
 
 
@@ -97,7 +103,8 @@ class Ledger:
     """The ledger of one output folder; a context manager that renders `ledger.csv` at its end.
 
     Each outcome is one line of the journal, on disk before `append` returns. The last line of a
-    slide wins. A line torn by a kill or a full disk is ignored: its slide is run again.
+    slide wins. A line torn by a kill is ignored: its slide is run again. Lines that a full disk
+    refuses are written as soon as it takes them.
 
     Parameters
     ----------
@@ -107,38 +114,42 @@ class Ledger:
     Raises
     ------
     ConfigError
-        If another process has this ledger open.
+        If the folder cannot be written to, or another process has this ledger open.
     """
 
     def __init__(self, out: Path) -> None:
-        out.mkdir(parents=True, exist_ok=True)
-        self._csv = out / LEDGER_FILE
-        self._journal = out / JOURNAL_FILE
+        self.path = out / LEDGER_FILE
+        self._journal = Journal(out / JOURNAL_FILE)
         self._log = out / LOG_FILE
-        self._handle = self._journal.open("ab")
-        _lock(self._handle, out)
-        self._rows = {row.slide_id: row for row in _read_journal(self._journal)}
-        if _is_torn(self._journal):
-            self._handle.write(b"\n")
-        self._rendered = time.monotonic()
+        self._rows = {row.slide_id: row for row in _outcomes(self._journal.path)}
+        self._stale = False
+        self._due = time.monotonic() + _RENDER_SECONDS
 
     def get(self, slide_id: str) -> Outcome | None:
         """Return the last outcome of a slide, None where it has none."""
         return self._rows.get(slide_id)
 
     def append(self, outcome: Outcome, traceback: str = "") -> None:
-        """Record an outcome durably; the CSV follows at the latest half a minute later.
+        """Record an outcome; call `refresh` now and then, so that the CSV follows.
 
         A traceback goes to `log.jsonl`, which the ledger's one-line reason stands for.
         """
+        self._journal.append(asdict(outcome))
+        self._rows[outcome.slide_id] = outcome
+        self._stale = True
         if traceback:
             self._log_traceback(outcome, traceback)
-        self._handle.write(_json_line(asdict(outcome)))
-        self._handle.flush()
-        os.fsync(self._handle.fileno())
-        self._rows[outcome.slide_id] = outcome
-        if time.monotonic() - self._rendered > _RENDER_SECONDS:
+
+    def refresh(self) -> None:
+        """Render the CSV if it has been behind for some seconds."""
+        if not self._stale or time.monotonic() < self._due:
+            return
+        started = time.monotonic()
+        # A full disk is told of at the end, if it is full still.
+        with suppress(OSError):
             self.render()
+        now = time.monotonic()
+        self._due = now + max(_RENDER_SECONDS, (now - started) / _RENDER_SHARE)
 
     def _log_traceback(self, outcome: Outcome, traceback: str) -> None:
         entry = {
@@ -148,8 +159,9 @@ class Ledger:
             "reason": outcome.reason,
             "traceback": traceback,
         }
-        with self._log.open("ab") as handle:
-            handle.write(_json_line(entry))
+        # The reason is in the ledger; its traceback is not worth stopping for on a full disk.
+        with suppress(OSError), self._log.open("ab") as handle:
+            handle.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
 
     def render(self) -> None:
         """Write `ledger.csv` atomically, sorted by slide."""
@@ -157,14 +169,28 @@ class Ledger:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(_cells(self._rows[slide_id]) for slide_id in sorted(self._rows))
-        write_text(self._csv, out.getvalue())
-        self._rendered = time.monotonic()
+        write_text(self.path, out.getvalue())
+        self._stale = False
 
     def close(self) -> None:
-        """Render and close."""
-        if not self._handle.closed:
-            self._handle.close()
+        """Render and close.
+
+        Raises
+        ------
+        StoreError
+            If the disk is full still, so that outcomes are not recorded.
+        """
+        refusal = self._journal.close()
+        try:
             self.render()
+        except OSError as error:
+            refusal = refusal or error
+        if refusal is not None:
+            msg = (
+                f"cannot record what became of the slides in {self.path.parent}: {refusal}. What "
+                "is finished is kept: free some space and run the same command again"
+            )
+            raise StoreError(msg) from refusal
 
     def __enter__(self) -> Self:
         return self
@@ -181,12 +207,18 @@ class Ledger:
 def read_ledger(path: Path) -> list[Outcome]:
     """Read a `ledger.csv`, or that of a run directory, sorted by slide.
 
+    Where a kill left the CSV behind its journal, the journal's rows are returned.
+
     Raises
     ------
     StoreError
         If it is missing or is no ledger.
     """
     file = path / LEDGER_FILE if path.is_dir() else path
+    journal = file.with_name(JOURNAL_FILE)
+    if _is_newer(journal, file):
+        rows = {row.slide_id: row for row in _outcomes(journal)}
+        return [rows[slide_id] for slide_id in sorted(rows)]
     try:
         with file.open(encoding="utf-8", newline="") as handle:
             return [_outcome(row) for row in csv.DictReader(handle)]
@@ -198,51 +230,26 @@ def read_ledger(path: Path) -> list[Outcome]:
         raise StoreError(msg) from error
 
 
-def _read_journal(path: Path) -> Iterator[Outcome]:
-    if not path.exists():
-        return
-    with path.open("rb") as handle:
-        rows = map(_parse, handle)
-        yield from (row for row in rows if row is not None)
+def _outcomes(journal: Path) -> Iterator[Outcome]:
+    """Outcomes in a journal in their order, without what is none."""
+    for value in read_journal(journal):
+        try:
+            yield _outcome(value)
+        except (KeyError, TypeError, ValueError):
+            continue
 
 
-def _parse(line: bytes) -> Outcome | None:
-    """Outcome of one line of the journal, None where a kill tore it."""
-    try:
-        return _outcome(json.loads(line))
-    except (KeyError, TypeError, ValueError):
-        return None
+def _is_newer(journal: Path, file: Path) -> bool:
+    """Whether a journal was written to after its CSV was rendered."""
+    if not journal.exists():
+        return False
+    return not file.exists() or journal.stat().st_mtime_ns > file.stat().st_mtime_ns
 
 
 def _cells(row: Outcome) -> list[object]:
     """Values of a row in the order of the columns, its figures rounded to what they mean."""
     rounded = {"seconds": f"{row.seconds:.3f}", "peak_rss_mb": f"{row.peak_rss_mb:.1f}"}
     return [rounded.get(name, getattr(row, name)) for name in COLUMNS]
-
-
-def _json_line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-
-
-def _lock(handle: BinaryIO, out: Path) -> None:
-    """Hold the journal for this process; the system lets go of it however the process ends."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        handle.close()
-        msg = f"another run is writing to {out}: wait for it, or choose another --out"
-        raise ConfigError(msg) from error
-    except OSError:
-        # Some network file systems have no locks; there the user has to take care.
-        return
-
-
-def _is_torn(path: Path) -> bool:
-    with path.open("rb") as handle:
-        if handle.seek(0, os.SEEK_END) == 0:
-            return False
-        handle.seek(-1, os.SEEK_END)
-        return handle.read(1) != b"\n"
 
 
 def _outcome(row: Mapping[str, Any]) -> Outcome:

@@ -5,6 +5,7 @@ make them crash in their own ways; a watch on resident memory counts what is use
 """
 
 import contextlib
+import multiprocessing
 import os
 import resource
 import threading
@@ -17,6 +18,7 @@ EXIT_OUTGREW_MEMORY: Final = 117
 _EXIT_ORPHANED: Final = 118
 
 _STATUS = Path("/proc/self/status")
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _WATCH_SECONDS = 0.1
 
@@ -31,6 +33,16 @@ def peak_mb() -> float:
     return _status_mb("VmHWM:")
 
 
+def machine_mb() -> float:
+    """Memory of this machine, or of the container or job that this process may use, MiB."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+    try:
+        limit = _CGROUP_LIMIT.read_text(encoding="ascii").strip()
+    except OSError:
+        return pages
+    return min(pages, int(limit) / 2**20) if limit.isdigit() else pages
+
+
 def reset_peak() -> None:
     """Start the peak anew, where the system allows it."""
     with contextlib.suppress(OSError):
@@ -41,7 +53,7 @@ def reset_peak() -> None:
 def watched(limit_mb: float | None) -> Iterator[None]:
     """End this process if it outgrows `limit_mb` in the block, or loses its parent."""
     finished = threading.Event()
-    watch = threading.Thread(target=_watch, args=(limit_mb, os.getppid(), finished), daemon=True)
+    watch = threading.Thread(target=_watch, args=(limit_mb, _parent(), finished), daemon=True)
     watch.start()
     try:
         yield
@@ -49,6 +61,12 @@ def watched(limit_mb: float | None) -> Iterator[None]:
         finished.set()
         # Waited for, so that the process never ends between blocks, holding a lock of its pool.
         watch.join()
+
+
+def _parent() -> int:
+    """Process that started this one, though it may have died since."""
+    starter = multiprocessing.parent_process()
+    return os.getppid() if starter is None or starter.pid is None else starter.pid
 
 
 def _watch(limit_mb: float | None, parent: int, finished: threading.Event) -> None:

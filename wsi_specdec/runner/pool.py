@@ -1,15 +1,16 @@
 """Spreads slides over worker processes, of this machine or of a Dask cluster."""
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import closing
 from typing import Any
 
 from wsi_specdec.config import RunnerConfig
-from wsi_specdec.progress import progress
+from wsi_specdec.progress import console, progress
 from wsi_specdec.runner.ledger import Ledger, LedgerSummary, Outcome
+from wsi_specdec.runner.memory import machine_mb
 from wsi_specdec.runner.task import PayloadT, Report, Task, TaskResult
-from wsi_specdec.runner.worker import POLL_SECONDS, Worker
+from wsi_specdec.runner.worker import POLL_SECONDS, Worker, stop_all
 
 
 def run_over_slides(
@@ -50,62 +51,74 @@ def run_over_slides(
     """
     outcomes: dict[str, Outcome] = {}
     tiles = 0
-    with (
-        progress(title, len(tasks)) as tick,
-        closing(_reports(function, tasks, runner)) as reports,
-    ):
-        for task, report in reports:
-            outcomes[task.slide_id] = _record(ledger, task, report)
-            tiles += report.tiles
-            tick(1, f"{tiles:,} tiles")
-    ledger.render()
-    return LedgerSummary.of(outcomes[task.slide_id] for task in tasks)
+    with progress(title, len(tasks)) as tick:
+
+        def pulse(under_way: int) -> None:
+            tick(0, f"{tiles + under_way:,} tiles")
+            ledger.refresh()
+
+        with closing(_reports(function, tasks, runner, pulse)) as reports:
+            for task, report in reports:
+                outcomes[task.slide_id] = _record(ledger, task, report)
+                tiles += report.tiles
+                tick(1, f"{tiles:,} tiles")
+    return LedgerSummary.of((outcomes[task.slide_id] for task in tasks), ledger.path)
 
 
 def _reports(
     function: Callable[[PayloadT], TaskResult],
     tasks: Sequence[Task[PayloadT]],
     runner: RunnerConfig,
+    pulse: Callable[[int], None],
 ) -> Generator[tuple[Task[PayloadT], Report], None, None]:
     if runner.scheduler is not None:
         # Imported only where asked for: it is slow to load.
         from wsi_specdec.runner.cluster import run_on_cluster
 
-        return run_on_cluster(function, tasks, runner, runner.scheduler)
+        return run_on_cluster(function, tasks, runner, runner.scheduler, pulse)
     workers = [Worker(runner) for _ in range(min(runner.workers, len(tasks)))]
-    return _run(function, tasks, workers)
+    _warn_of_memory(len(workers), runner.memory_limit_mb)
+    return _run(function, tasks, workers, pulse)
+
+
+def _warn_of_memory(workers: int, limit_mb: float | None) -> None:
+    available = machine_mb()
+    if limit_mb is not None and workers * limit_mb > available:
+        console().print(
+            f"note: {workers} workers of up to {limit_mb:g} MB each may need more than the "
+            f"{available:,.0f} MB of this machine (settings workers, memory_limit_mb of runner)",
+            highlight=False,
+        )
 
 
 def _run(
     function: Callable[[PayloadT], TaskResult],
     tasks: Iterable[Task[PayloadT]],
     workers: Sequence[Worker],
+    pulse: Callable[[int], None],
 ) -> Generator[tuple[Task[PayloadT], Report], None, None]:
-    """Yield each task with its report as it ends; leaving early stops the workers."""
+    """Yield each task with its report as it ends; leaving early stops the workers.
+
+    Meanwhile `pulse` is called with the number of tiles under way, about once a second.
+    """
     queue = iter(tasks)
     free = list(workers)
-    busy: dict[Future[Report], tuple[Worker, Task[PayloadT]]] = {}
+    busy: dict[Worker, Task[PayloadT]] = {}
     try:
         while True:
             while free and (task := next(queue, None)) is not None:
-                worker = free.pop(0)
-                busy[worker.submit(function, task)] = (worker, task)
+                worker = free.pop()
+                worker.submit(function, task)
+                busy[worker] = task
             if not busy:
                 return
-            for future in _ended(busy):
-                worker, task = busy.pop(future)
-                report = worker.collect()
+            wait([w.future for w in busy], timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for worker in [w for w in busy if w.ended()]:
                 free.append(worker)
-                yield task, report
+                yield busy.pop(worker), worker.collect()
+            pulse(sum(worker.tiles for worker in busy))
     finally:
-        for worker in workers:
-            worker.stop()
-
-
-def _ended(busy: dict[Future[Report], tuple[Worker, Task[Any]]]) -> list[Future[Report]]:
-    """Wait a while, and return the futures that are done or overdue."""
-    wait(busy, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-    return [future for future, (worker, _) in busy.items() if future.done() or worker.overdue()]
+        stop_all(workers)
 
 
 def _record(ledger: Ledger, task: Task[Any], report: Report) -> Outcome:

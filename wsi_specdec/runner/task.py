@@ -1,5 +1,6 @@
 """What runs inside a worker process: one slide, timed, watched, its errors turned to data."""
 
+import errno
 import time
 import traceback
 from collections.abc import Callable
@@ -7,10 +8,13 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from wsi_specdec.errors import UnsupportedSlideError, WsiSpecdecError
+from wsi_specdec.runner.gauge import mark_begun
 from wsi_specdec.runner.ledger import State
 from wsi_specdec.runner.memory import peak_mb, reset_peak, resident_mb, watched
 
 PayloadT = TypeVar("PayloadT")
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ def run_task(
     function: Callable[[PayloadT], TaskResult], payload: PayloadT, memory_limit_mb: float | None
 ) -> Report:
     """Run one slide in this process, which is ended on the spot if it outgrows its memory."""
+    mark_begun()
     reset_peak()
     started = time.monotonic()
     state: State
@@ -96,6 +101,8 @@ def run_task(
 
 def describe(error: BaseException) -> str:
     """Type and message of an unforeseen error, in one line."""
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return one_line(f"disk full: {error}; free some space and run the same command again")
     return one_line(f"{type(error).__name__}: {error}")
 
 

@@ -3,21 +3,25 @@
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
 from wsi_specdec.config import RunnerConfig
+from wsi_specdec.runner.gauge import Gauge, attach
 from wsi_specdec.runner.memory import EXIT_OUTGREW_MEMORY
 from wsi_specdec.runner.task import Report, Task, TaskResult, describe, run_task
 
 POLL_SECONDS = 1.0
 
-# A worker that has not taken its task by then did not start, or was lost in taking it.
-_START_SECONDS = 300.0
+# A process that has not taken its task by then hangs in starting, or was lost in taking it.
+_START_SECONDS = 120.0
 _GRACE_SECONDS = 30.0
+# A process that dies before it takes its task is replaced: that death is not the slide's doing.
+_STARTS = 2
 # Memory that a worker keeps between slides; above this share of its limit it is replaced.
 _KEPT_SHARE = 0.5
 
@@ -32,42 +36,51 @@ class Worker:
     ----------
     config
         Time and memory limits.
+
+    Attributes
+    ----------
+    future
+        Done when there is news of the task; `ended` tells whether it has ended.
     """
 
     def __init__(self, config: RunnerConfig) -> None:
         self._config = config
+        self._gauge = Gauge()
         self._pool: ProcessPool | None = None
-        self._future: Future[Report] | None = None
-        self._submitted = 0.0
+        self._call: tuple[Callable[[Any], TaskResult], Any] | None = None
+        self._starts = 0
+        self._submitted = self._scheduled = 0.0
+        self.future: Future[Report] = Future()
 
-    def submit(self, function: Callable[[Any], TaskResult], task: Task[Any]) -> Future[Report]:
-        """Start a task; call `collect` when the future returned is done, or `overdue`."""
-        if self._pool is None:
-            self._pool = ProcessPool(1, context=multiprocessing.get_context("spawn"))
+    def submit(self, function: Callable[[Any], TaskResult], task: Task[Any]) -> None:
+        """Start a task; call `collect` once it has `ended`."""
+        self._call = function, task.payload
         self._submitted = time.monotonic()
-        future: Future[Report] = self._pool.schedule(
-            run_task,
-            args=(function, task.payload, self._config.memory_limit_mb),
-            timeout=self._config.timeout_s,
-        )
-        self._future = future
-        return future
+        self._starts = 0
+        self._schedule()
 
-    def overdue(self) -> bool:
-        """Whether the task can no longer be expected to end by itself."""
-        if self._future is None or self._future.done():
+    @property
+    def tiles(self) -> int:
+        """Tiles of the task under way that are written."""
+        return self._gauge.tiles
+
+    def ended(self) -> bool:
+        """Whether the task has ended, or can no longer be expected to.
+
+        Where the process died before it took the task, another one is started for it.
+        """
+        if not (self.future.done() or self._overdue()):
             return False
-        allowed = _START_SECONDS
-        if self._future.running():
-            allowed += self._config.timeout_s + _GRACE_SECONDS
-        return time.monotonic() - self._submitted > allowed
+        if not self._died_before_it_began() or self._starts == _STARTS:
+            return True
+        self.stop()
+        self._schedule()
+        return False
 
-    def wait(self) -> Report:
-        """Wait for the task to end, and return what became of it."""
-        assert self._future is not None
-        while not (self._future.done() or self.overdue()):
-            wait([self._future], timeout=POLL_SECONDS)
-        return self.collect()
+    def wait(self, seconds: float) -> bool:
+        """Wait for the task to end, for some seconds at most; return whether it has."""
+        wait([self.future], timeout=seconds)
+        return self.ended()
 
     def collect(self) -> Report:
         """Return what became of the task, replacing the process where that is needed."""
@@ -84,19 +97,59 @@ class Worker:
             self._pool.join()
             self._pool = None
 
-    def _report(self) -> Report:
-        assert self._future is not None
-        seconds = time.monotonic() - self._submitted
-        if not self._future.done():
-            self.stop()
-            return Report(
-                "failed", "its worker process did not start, or was lost", seconds=seconds
+    def _schedule(self) -> None:
+        assert self._call is not None
+        self._gauge.reset()
+        self._starts += 1
+        self._scheduled = time.monotonic()
+        if self._pool is None:
+            self._pool = ProcessPool(
+                1,
+                initializer=attach,
+                initargs=(self._gauge.shared,),
+                context=multiprocessing.get_context("spawn"),
             )
-        error = self._future.exception()
-        if error is None:
-            return self._future.result()
+        try:
+            self.future = self._pool.schedule(
+                run_task,
+                args=(*self._call, self._config.memory_limit_mb),
+                timeout=self._config.timeout_s,
+            )
+        except (RuntimeError, OSError) as error:
+            # Its process died while it was idle, or the system refuses a new one.
+            self.future = Future()
+            self.future.set_exception(BrokenProcessPool(str(error)))
+
+    def _overdue(self) -> bool:
+        if self._pool is None or not self._pool.active:
+            return True
+        allowed = _START_SECONDS
+        if self.future.running():
+            allowed += self._config.timeout_s + _GRACE_SECONDS
+        return time.monotonic() - self._scheduled > allowed
+
+    def _died_before_it_began(self) -> bool:
+        if self._gauge.begun:
+            return False
+        return not self.future.done() or isinstance(
+            self.future.exception(), BrokenProcessPool | ProcessExpired
+        )
+
+    def _report(self) -> Report:
+        seconds = time.monotonic() - self._submitted
+        if self._died_before_it_began():
+            reason = (
+                f"no worker process could start, in {_STARTS} attempts: each ended or hung before "
+                "it took the slide (its last words are on standard error)"
+            )
+        elif not self.future.done():
+            reason = "its worker process was lost"
+        elif (error := self.future.exception()) is not None:
+            reason = self._reason(error)
+        else:
+            return self.future.result()
         self.stop()
-        return Report("failed", self._reason(error), seconds=seconds)
+        return Report("failed", reason, seconds=seconds)
 
     def _reason(self, error: BaseException) -> str:
         if isinstance(error, ProcessExpired):
@@ -119,3 +172,9 @@ class Worker:
         name = signal.Signals(-code).name
         hint = ", as the system does when it runs out of memory" if name == "SIGKILL" else ""
         return f"its process was killed by {name}{hint}"
+
+
+def stop_all(workers: Iterable[Worker]) -> None:
+    """End many workers at once: one that is deep in a C library takes seconds to end."""
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(Worker.stop, workers))
