@@ -50,23 +50,33 @@ class ReadPlan:
     ----------
     level
         The level read: the coarsest that is not coarser than the target.
+    downsample
+        Of `level`.
     read_size_px
         Side of the region read, in pixels of `level`.
     tile_size_px
         Side of the tile kept; equal to `read_size_px` where nothing is resampled.
-    tile_size_level0_px, stride_level0_px
-        Side and step of the tile, in level-0 pixels.
+    step_px
+        From one tile to the next, in pixels of `level`; whole where nothing is resampled.
+    tile_size_level0_px
+        Side of the tile in level-0 pixels, rounded.
     mpp, mpp_effective
-        The mpp asked for, and the one that whole level-0 pixels give.
+        The mpp asked for, and the one that the regions read have.
     """
 
     level: int
+    downsample: float
     read_size_px: int
     tile_size_px: int
+    step_px: float
     tile_size_level0_px: int
-    stride_level0_px: int
     mpp: float | None
     mpp_effective: float | None
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether tiles are averaged from more pixels than they have."""
+        return self.read_size_px != self.tile_size_px
 
 
 def check_mpp(mpp_x: float, mpp_y: float, source: str) -> float:
@@ -116,16 +126,74 @@ def plan_reading(
     tile_size_px, overlap_px
         Tile side and overlap, in pixels of the target resolution.
     tolerance
-        Relative distance to a level within which its pixels are taken unresampled.
+        Relative distance to a level, or to a whole multiple of one, within which its pixels are
+        taken as they are, or averaged by that whole number.
 
     Raises
     ------
     ResolutionError
         If `mpp` is asked for and the slide has none, or `mpp` is finer than level 0.
     """
-    stride_px = tile_size_px - overlap_px
-    if mpp is None:
-        return ReadPlan(0, tile_size_px, tile_size_px, tile_size_px, stride_px, None, mpp_level0)
+    level, read_size = 0, tile_size_px
+    if mpp is not None:
+        target = _target_downsample(mpp, mpp_level0, tolerance)
+        level, read_size = _choose_level(target, level_downsamples, tile_size_px, tolerance)
+    step = (tile_size_px - overlap_px) * read_size / tile_size_px
+    return _plan(mpp_level0, level_downsamples, level, mpp, tile_size_px, read_size, step)
+
+
+def plan_reading_of_size(
+    *,
+    size_level0_px: int,
+    mpp_level0: float | None,
+    level_downsamples: Sequence[float],
+    tile_size_px: int,
+    tolerance: float,
+) -> ReadPlan:
+    """Choose the level and sizes for tiles that cover `size_level0_px` a side; see `plan_reading`.
+
+    Raises
+    ------
+    ResolutionError
+        If tiles would have more pixels than level 0.
+    """
+    target = size_level0_px / tile_size_px
+    if target < 1 - tolerance:
+        msg = (
+            f"tiles of {size_level0_px} level-0 px would be upsampled to {tile_size_px} px: "
+            f"ask for a tile size of {size_level0_px} or less"
+        )
+        raise ResolutionError(msg)
+    level, read_size = _choose_level(target, level_downsamples, tile_size_px, tolerance)
+    mpp = None if mpp_level0 is None else mpp_level0 * target
+    return _plan(mpp_level0, level_downsamples, level, mpp, tile_size_px, read_size, read_size)
+
+
+def _plan(
+    mpp_level0: float | None,
+    level_downsamples: Sequence[float],
+    level: int,
+    mpp: float | None,
+    tile_size_px: int,
+    read_size_px: int,
+    step_px: float,
+) -> ReadPlan:
+    downsample = level_downsamples[level]
+    # Level-0 pixels per pixel of the tile, as it is really read.
+    scale = downsample * read_size_px / tile_size_px
+    return ReadPlan(
+        level=level,
+        downsample=downsample,
+        read_size_px=read_size_px,
+        tile_size_px=tile_size_px,
+        step_px=step_px,
+        tile_size_level0_px=max(1, round(tile_size_px * scale)),
+        mpp=mpp,
+        mpp_effective=None if mpp_level0 is None else mpp_level0 * scale,
+    )
+
+
+def _target_downsample(mpp: float, mpp_level0: float | None, tolerance: float) -> float:
     if mpp_level0 is None:
         msg = (
             f"the slide states no mpp, and mpp {mpp} was asked for: "
@@ -139,22 +207,34 @@ def plan_reading(
             f"ask for mpp {mpp_level0:.4g} or more"
         )
         raise ResolutionError(msg)
+    return target
+
+
+def _choose_level(
+    target: float, level_downsamples: Sequence[float], tile_size_px: int, tolerance: float
+) -> tuple[int, int]:
+    """Return the level to read and the side of the region, in pixels of that level."""
     usable = [i for i, d in enumerate(level_downsamples) if d <= target * (1 + tolerance)]
     level = max(usable, key=lambda i: level_downsamples[i], default=0)
     ratio = target / level_downsamples[level]
-    if abs(ratio - 1) <= tolerance:
-        scale = level_downsamples[level]
-        read_size = tile_size_px
-    else:
-        scale = target
-        read_size = max(1, round(tile_size_px * ratio))
-    size_level0 = max(1, round(tile_size_px * scale))
-    return ReadPlan(
-        level=level,
-        read_size_px=read_size,
-        tile_size_px=tile_size_px,
-        tile_size_level0_px=size_level0,
-        stride_level0_px=max(1, round(stride_px * scale)),
-        mpp=mpp,
-        mpp_effective=mpp_level0 * size_level0 / tile_size_px,
-    )
+    whole = max(1, round(ratio))
+    # Whole pixels averaged, and tiles that begin where the file's own do, are worth the tolerance.
+    factor = whole if abs(ratio / whole - 1) <= tolerance else ratio
+    return level, max(1, round(tile_size_px * factor))
+
+
+def level_box(bounds: Box, level0: Size, level: Size, downsample: float) -> Box:
+    """Return the part of a level, in its own pixels, that lies wholly within level-0 bounds.
+
+    Bounds of the whole slide give the whole level, whatever its downsample was rounded to.
+    """
+    left, right = _span(bounds.x, bounds.width, level0.width, level.width, downsample)
+    top, bottom = _span(bounds.y, bounds.height, level0.height, level.height, downsample)
+    return Box(left, top, right - left, bottom - top)
+
+
+def _span(start: int, length: int, level0: int, level: int, downsample: float) -> tuple[int, int]:
+    first = math.ceil(start / downsample)
+    end = start + length
+    last = level if end >= level0 else min(level, math.floor(end / downsample))
+    return first, max(first, last)

@@ -1,5 +1,6 @@
 """Manifests, splits and leaks."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from wsi_specdec.cohort import (
 )
 from wsi_specdec.errors import ConfigError, LeakError, ManifestError, NotEnoughDataError
 
+DICOM = Path(__file__).parents[1] / "data/camelyon_jpeg_overview.dcm"
 SHARES = {"train": 0.6, "validation": 0.2, "internal": 0.2}
 
 
@@ -94,6 +96,26 @@ def test_folders_give_their_slides_in_order(tmp_path: Path) -> None:
     for name in ("b.svs", "a.TIF", "notes.txt"):
         (tmp_path / name).touch()
     assert [s.slide_id for s in slides_from_paths([tmp_path])] == ["a", "b"]
+
+
+def test_a_manifest_may_name_the_folder_of_a_dicom_slide(tmp_path: Path) -> None:
+    (tmp_path / "case 1.5").mkdir()
+    shutil.copy(DICOM, tmp_path / "case 1.5/level.dcm")
+    (slide,) = read_manifest(manifest(tmp_path, "path\ncase 1.5\n"))
+    assert slide == Slide("case_1.5", tmp_path / "case 1.5/level.dcm", "case_1.5")
+    # Found in a folder, a lone instance goes by its own name.
+    assert slides_from_paths([tmp_path]) == [Slide("level", slide.path, "level")]
+    shutil.copy(DICOM, tmp_path / "case 1.5/other.dcm")
+    assert slides_from_paths([tmp_path]) == [slide]
+
+
+def test_a_manifest_that_names_another_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ManifestError, match=r"line 2: .*folder without DICOM files"):
+        read_manifest(manifest(tmp_path, "path\nfolder\n"))
+    # Where only ids are given, a folder of that name is something else.
+    (slide,) = read_manifest(manifest(tmp_path, "slide_id\nfolder\n"))
+    assert slide.slide_id == "folder"
 
 
 @given(

@@ -258,6 +258,9 @@ def test_reading_joins_neighbours_and_keeps_the_order_asked_for(
     monkeypatch.setattr(encoded_module, "_READ_BYTES", 10_000)
     assert [bytes(view) for view in level.read(indices)] == [bytes(view) for view in views]
     assert len(calls) > 3
+    calls.clear()
+    everything = np.arange(level.columns * level.rows)
+    assert sum(map(len, level.read(everything))) == level.counts.sum() > 30_000
     assert max(calls) <= 10_000 + int(level.counts.max())
     assert level.read(np.empty(0, np.int64)) == []
 

@@ -165,6 +165,16 @@ def test_jpeg_tiles_are_decoded_at_a_fraction_without_the_reader(aperio: Path, m
     assert all(np.abs(a - b).mean() < 30 for a, b in zip(last, before, strict=True))
 
 
+def test_padding_of_jpeg_tiles_is_left_out(write_pyramid: WritePyramid) -> None:
+    grey = np.full((101, 203, 3), 200, np.uint8)
+    path = write_pyramid(pixels=grey, downsamples=(1,), compression="jpeg")
+    with open_slide(path) as slide, Recorder(slide) as recorder:
+        overview, downsample = read_overview(recorder, 1000, 4.0)
+    assert not recorder.sizes
+    assert (downsample, overview.shape) == (8, (13, 26, 3))
+    assert np.abs(overview.astype(int) - 200).max() <= 2
+
+
 def test_a_factor_beyond_the_decoders_is_averaged(aperio: Path) -> None:
     with open_slide(aperio) as slide:
         fine, _ = read_overview(slide, 9999, 4.0)

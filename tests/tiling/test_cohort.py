@@ -1,4 +1,6 @@
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,11 @@ from wsi_specdec.config import RunnerConfig, TileConfig
 from wsi_specdec.errors import ManifestError, SettingsMismatchError
 from wsi_specdec.files import read_json
 from wsi_specdec.keys import TILE_CONFIG_FILE
-from wsi_specdec.runner import read_ledger
+from wsi_specdec.runner import Task, read_ledger
 from wsi_specdec.store import find_stores, open_store
-from wsi_specdec.tiling import tile_slides
+from wsi_specdec.tiling import cohort, tile_slides
+from wsi_specdec.tiling.cohort import threads_for
+from wsi_specdec.tiling.tile import TileJob
 
 MakeSlide = Callable[..., Path]
 CONFIG = TileConfig(tile_size=128)
@@ -115,3 +119,35 @@ def test_equal_ids_are_refused_before_anything_is_written(
     with pytest.raises(ManifestError, match="two slides have the id"):
         tile_slides(slides_of([make_slide("a")] * 2), tmp_path / "out", CONFIG, RUNNER)
     assert not (tmp_path / "out").exists()
+
+
+def test_jobs_name_no_file_relative_to_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may run in another folder, or on another machine."""
+    handed_over: list[Task[TileJob]] = []
+
+    def keep(_: object, tasks: Sequence[Task[TileJob]], **__: object) -> None:
+        handed_over.extend(tasks)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cohort, "run_over_slides", keep)
+    slide = Slide("a", Path("a.svs"), "a", tissue_mask_path=Path("m.png"))
+    slide = replace(slide, annotation_path=Path("b.geojson"))
+    tile_slides([slide], Path("out"), TileConfig(coords=Path("h5")), RUNNER)
+    (task,) = handed_over
+    job = task.payload
+    assert job.out == tmp_path / "out"
+    assert job.config.coords == tmp_path / "h5"
+    assert job.slide.path == tmp_path / "a.svs"
+    assert job.slide.tissue_mask_path == tmp_path / "m.png"
+    assert job.slide.annotation_path == tmp_path / "b.geojson"
+
+
+def test_cores_are_shared_among_the_slides_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert threads_for(RunnerConfig(workers=2), n_slides=10) == 4
+    assert threads_for(RunnerConfig(workers=4), n_slides=1) == 8
+    assert threads_for(RunnerConfig(workers=16), n_slides=100) == 1
+    assert threads_for(RunnerConfig(workers=2, threads=3), n_slides=10) == 3
+    assert threads_for(RunnerConfig(scheduler="tcp://host:1"), n_slides=10) == 1

@@ -1,3 +1,5 @@
+"""Pixels by the slide's library; see test_paths.py for the faster ways."""
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wsi_specdec.geometry import Box, ReadPlan, plan_reading
+from wsi_specdec.geometry import Box, ReadPlan, level_box, plan_reading
 from wsi_specdec.slides import SlideReader, open_slide
 from wsi_specdec.tiling import extract, grid_coords, read_tiles
 
@@ -24,8 +26,14 @@ def plan_for(slide: SlideReader, mpp: float | None, size: int, overlap: int = 0)
     )
 
 
+def grid_for(slide: SlideReader, plan: ReadPlan) -> NDArray[np.int64]:
+    sizes = slide.info.level_sizes
+    area = level_box(slide.info.bounds, sizes[0], sizes[plan.level], plan.downsample)
+    return grid_coords(area, plan.read_size_px, plan.step_px, plan.downsample)
+
+
 def read_all(slide: SlideReader, coords: NDArray[np.int64], plan: ReadPlan) -> Image:
-    return np.concatenate(list(read_tiles(slide, coords, plan)))
+    return np.concatenate(list(read_tiles(slide, coords, plan, pixel_path="read_region")))
 
 
 @pytest.mark.parametrize("overlap", [0, 20])
@@ -34,7 +42,7 @@ def test_level0_tiles_are_the_files_pixels(
 ) -> None:
     with open_slide(make_slide()) as slide:
         plan = plan_for(slide, None, 96, overlap)
-        coords = grid_coords(slide.info.bounds, 96, plan.stride_level0_px)
+        coords = grid_for(slide, plan)
         # Gaps in rows, as a tissue mask leaves them.
         coords = coords[np.random.default_rng(0).random(len(coords)) < 0.7]
         tiles = read_all(slide, coords, plan)
@@ -46,7 +54,7 @@ def test_a_level_of_the_target_mpp_is_taken_as_it_is(
 ) -> None:
     with open_slide(make_slide()) as slide:
         plan = plan_for(slide, 1.0, 64)
-        coords = grid_coords(slide.info.bounds, plan.tile_size_level0_px, plan.stride_level0_px)
+        coords = grid_for(slide, plan)
         tiles = read_all(slide, coords, plan)
     assert (plan.level, plan.read_size_px) == (1, 64)
     half = cv2.resize(image, (512, 384), interpolation=cv2.INTER_AREA)
@@ -59,7 +67,7 @@ def test_between_levels_the_finer_is_averaged_by_area(
 ) -> None:
     with open_slide(make_slide(levels=1)) as slide:
         plan = plan_for(slide, 2.0, 32)
-        coords = grid_coords(slide.info.bounds, plan.tile_size_level0_px, plan.stride_level0_px)
+        coords = grid_for(slide, plan)
         tiles = read_all(slide, coords, plan)
     assert (plan.level, plan.read_size_px, plan.tile_size_level0_px) == (0, 128, 128)
     means = image.reshape(768 // 4, 4, 256, 4, 3).mean(axis=(1, 3))
@@ -75,7 +83,7 @@ def test_very_large_regions_are_averaged_in_strips(
     monkeypatch.setattr(extract, "_STRIP_AREA_PX", 20_000)
     with open_slide(make_slide(levels=1)) as slide:
         plan = plan_for(slide, 12.0, 16)
-        coords = grid_coords(Box(0, 0, 1024, 768), 384, 384)
+        coords = grid_coords(Box(0, 0, 1024, 768), 384, 384, 1.0)
         tiles = read_all(slide, coords, plan)
     assert plan.read_size_px == 384
     expected = [
@@ -91,7 +99,7 @@ def test_regions_read_at_once_are_bounded(
     monkeypatch.setattr(extract, "_BLOCK_PX", 300)
     with open_slide(make_slide()) as slide:
         plan = plan_for(slide, None, 64)
-        coords = grid_coords(Box(0, 0, 1024, 64), 64, 64)
+        coords = grid_coords(Box(0, 0, 1024, 64), 64, 64, 1.0)
         counts = [len(batch) for batch in read_tiles(slide, coords, plan)]
     assert counts == [4, 4, 4, 4]
 

@@ -29,6 +29,7 @@ ATTRIBUTES = {
     "slide_id", "slide_path", "slide_fingerprint", "slide_vendor", "scanner", "level0_width",
     "level0_height", "mpp_level0", "mpp_source", "mpp", "mpp_effective", "read_level",
     "tile_size_px", "tile_size_level0_px", "stride_px", "bounds_x", "bounds_y", "pixel_path",
+    "pixel_path_reason", "jpeg_quality", "read_size_px", "objective_power",
     "stain_applied", "params_sha256", "provenance", "complete", "schema_version",
 }  # fmt: skip
 

@@ -158,7 +158,8 @@ def print_json(value: object) -> None:
 
 
 def finish(summary: "LedgerSummary") -> None:
-    """Name the slides that failed and leave with the exit code that says so."""
+    """Name the slides to be wary of and those that failed; leave with the exit code for that."""
+    _name("note on", summary.remarks, summary.ledger, "yellow")
     _name("skipped", summary.skipped, summary.ledger, "yellow")
     _name("failed", summary.failures, summary.ledger, "red")
     if not summary.ok:

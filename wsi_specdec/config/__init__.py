@@ -3,6 +3,7 @@
 Every default is written here and nowhere else. Unknown keys are refused.
 """
 
+from wsi_specdec.config.augment import AugmentConfig
 from wsi_specdec.config.base import Positive, ReaderName, StageConfig
 from wsi_specdec.config.calls import (
     AggregateConfig,
@@ -18,8 +19,15 @@ from wsi_specdec.config.loading import (
     make_config,
     override,
 )
-from wsi_specdec.config.tiling import RunnerConfig, TileConfig, TissueConfig
-from wsi_specdec.config.training import ScoreConfig, StainConfig, StainMethod, TrainConfig
+from wsi_specdec.config.tiling import AnnotationConfig, RunnerConfig, TileConfig, TissueConfig
+from wsi_specdec.config.training import (
+    ScoreConfig,
+    SearchConfig,
+    SearchedSetting,
+    StainConfig,
+    StainMethod,
+    TrainConfig,
+)
 from wsi_specdec.config.whole import (
     AnyConfig,
     ArmConfig,
@@ -31,8 +39,10 @@ from wsi_specdec.config.whole import (
 
 __all__ = [
     "AggregateConfig",
+    "AnnotationConfig",
     "AnyConfig",
     "ArmConfig",
+    "AugmentConfig",
     "CohortConfig",
     "DemoConfig",
     "EvaluateConfig",
@@ -44,6 +54,8 @@ __all__ = [
     "ReportConfig",
     "RunnerConfig",
     "ScoreConfig",
+    "SearchConfig",
+    "SearchedSetting",
     "StageConfig",
     "StainConfig",
     "StainMethod",

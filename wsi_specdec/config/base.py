@@ -10,7 +10,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-ReaderName = Literal["auto", "openslide", "tiffslide"]
+ReaderName = Literal["auto", "openslide", "tiffslide", "image"]
 
 
 class StageConfig(BaseModel):

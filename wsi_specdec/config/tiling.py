@@ -1,5 +1,6 @@
 """From slides to tile stores, and how that work is spread."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -17,16 +18,55 @@ from wsi_specdec.config.base import (
 class TissueConfig(StageConfig):
     """How tissue is told from glass, on a low-resolution image of the slide."""
 
-    method: Literal["otsu", "all"] = "otsu"
+    method: Literal["otsu", "threshold", "all"] = "otsu"
     mask_mpp: Positive = 8.0
-    max_mask_px: Count = 4096
+    max_mask_px: Count = 2048
     min_object_um2: NonNegative = 10_000.0
-    max_hole_um2: NonNegative = 40_000.0
+    max_hole_um2: NonNegative = 10_000.0
     # Bounds on Otsu's threshold, in optical density: glass noise lies below, faint tissue above.
     min_threshold: Fraction = 0.05
     max_threshold: Fraction = 0.25
-    # Blue, green and black pen is not tissue; switch off for stains that are blue or green.
+    # The threshold itself where the method is "threshold".
+    fixed_threshold: Fraction = 0.1
+    # Fat is fainter than any threshold: it is found by its mean colour around plain tissue.
+    keep_fatty: bool = True
+    # Blue, green, black and (in strokes on glass) red pen; switch off for stains of such colours.
     exclude_ink: bool = True
+    # Narrow bands much darker than the tissue around.
+    exclude_folds: bool = False
+
+
+ClassName = Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
+
+
+class AnnotationConfig(StageConfig):
+    """How annotated regions, or a mask's values, become labels of tiles.
+
+    A class is named as the file names it (QuPath's classification, ASAP's group, a mask's pixel
+    value), whatever its case.
+    """
+
+    # Classes that mean tumour, label 1; empty: every class (value but 0) that is not named below.
+    positive: tuple[ClassName, ...] = ()
+    # Instead of `positive`, a label for each class; several classes may share one.
+    classes: dict[ClassName, Annotated[int, Field(ge=0, lt=1 << 15)]] = Field(default_factory=dict)
+    # Share of a tile that a label must cover; the one that covers most wins, of equal ones the
+    # lowest. What is in no class counts as nothing, and a tile without a label is 0.
+    min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
+    # Classes of regions that are cut out of all others.
+    exclude: tuple[ClassName, ...] = ("Exclusion", "_2", "Normal", "Ignore*")
+    # Classes whose tiles are not used at all (label -1), and the share above which that holds.
+    ignore: tuple[ClassName, ...] = ()
+    max_ignored: Fraction = 0.5
+    # QuPath counts from the corner of the scanned area, other software from the slide's.
+    geojson_origin: Literal["bounds", "slide"] = "bounds"
+
+    @model_validator(mode="after")
+    def _one_way_to_name_labels(self) -> "AnnotationConfig":
+        if self.positive and self.classes:
+            msg = "give either positive or classes: positive is short for classes with label 1"
+            raise ValueError(msg)
+        return self
 
 
 class TileConfig(StageConfig):
@@ -38,13 +78,19 @@ class TileConfig(StageConfig):
     min_tissue: Fraction = 0.5
     mpp_tolerance: Annotated[float, Field(ge=0, le=0.2)] = 0.02
     slide_mpp: Positive | None = None
-    # Share of a tile that annotated tumour must cover for the tile to count as tumour.
-    min_label_coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
     codec: Literal["jpeg", "lossless"] = "jpeg"
+    # Of what is encoded here; tiles that are copied from the slide keep theirs.
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
+    # Where pixels come from; "auto" takes the fastest that fits: docs/formats.md.
+    pixel_path: Literal["auto", "passthrough", "decode", "read_region"] = "auto"
+    # Sharpness, saturation and pen of every tile; copied tiles are then decoded, for that alone.
+    quality: bool = False
+    # Folder of CLAM's or TRIDENT's HDF5: <slide_id>.h5 says where tiles lie and how large they are.
+    coords: Path | None = None
     reader: ReaderName = "auto"
     full_hash: bool = False
     tissue: TissueConfig = Field(default_factory=TissueConfig)
+    annotations: AnnotationConfig = Field(default_factory=AnnotationConfig)
 
     @model_validator(mode="after")
     def _overlap_is_smaller_than_tile(self) -> "TileConfig":
@@ -53,11 +99,20 @@ class TileConfig(StageConfig):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _coords_bring_their_own_grid(self) -> "TileConfig":
+        if self.coords is not None and (self.mpp is not None or self.overlap):
+            msg = "coords say where tiles lie and how large they are: leave out mpp and overlap"
+            raise ValueError(msg)
+        return self
+
 
 class RunnerConfig(StageConfig):
     """How work is spread over slides. Changes no result, so it is never hashed."""
 
     workers: Count = 2
+    # Of each worker, for decoding, encoding and copying; None shares the cores among workers.
+    threads: Count | None = None
     # Address of a Dask scheduler, such as tcp://host:8786; None takes this machine's processes.
     scheduler: str | None = None
     timeout_s: Positive = 3600.0

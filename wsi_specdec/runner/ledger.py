@@ -71,6 +71,8 @@ class LedgerSummary:
         Number of tiles of all slides.
     failures, skipped
         (slide_id, reason) of each, in the order of the slides.
+    remarks
+        (slide_id, reason) of those that are done, but with something to be wary of.
     ledger
         The file that all of it is recorded in.
     """
@@ -79,6 +81,7 @@ class LedgerSummary:
     tiles: int
     failures: tuple[tuple[str, str], ...]
     skipped: tuple[tuple[str, str], ...]
+    remarks: tuple[tuple[str, str], ...] = ()
     ledger: Path | None = None
 
     @property
@@ -90,11 +93,15 @@ class LedgerSummary:
     def of(cls, outcomes: Iterable[Outcome], ledger: Path | None = None) -> "LedgerSummary":
         """Summarise outcomes."""
         rows = list(outcomes)
+        reasons: dict[State, list[tuple[str, str]]] = {state: [] for state in get_args(State)}
+        for row in rows:
+            reasons[row.state].append((row.slide_id, row.reason))
         return cls(
-            counts={s: sum(row.state == s for row in rows) for s in get_args(State)},
+            counts={state: len(found) for state, found in reasons.items()},
             tiles=sum(row.tiles for row in rows),
-            failures=tuple((r.slide_id, r.reason) for r in rows if r.state == "failed"),
-            skipped=tuple((r.slide_id, r.reason) for r in rows if r.state == "skipped"),
+            failures=tuple(reasons["failed"]),
+            skipped=tuple(reasons["skipped"]),
+            remarks=tuple((slide, reason) for slide, reason in reasons["done"] if reason),
             ledger=ledger,
         )
 

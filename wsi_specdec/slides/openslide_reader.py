@@ -38,6 +38,11 @@ class OpenSlideReader(SlideReader):
             raise SlideReadError(msg) from error
         try:
             self.info = _info(self._slide, path, given)
+        except (KeyError, openslide.OpenSlideError) as error:
+            # A slide that turns out to be corrupt loses its properties as they are read.
+            self.close()
+            msg = f"OpenSlide cannot read the properties of {path}; the file is corrupt"
+            raise SlideReadError(msg) from error
         except BaseException:
             self.close()
             raise

@@ -1,7 +1,7 @@
 """Slides to tile stores: grid, pixels, labels and previews."""
 
 from wsi_specdec.tiling.cohort import tile_slides
-from wsi_specdec.tiling.extract import read_tiles
 from wsi_specdec.tiling.grid import grid_coords
+from wsi_specdec.tiling.paths import choose_path, read_tiles
 
-__all__ = ["grid_coords", "read_tiles", "tile_slides"]
+__all__ = ["choose_path", "grid_coords", "read_tiles", "tile_slides"]

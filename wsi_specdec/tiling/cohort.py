@@ -1,5 +1,6 @@
 """Many slides to tile stores, resumed by what their settings and files hash to."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ def tile_slides(
     runner: RunnerConfig,
     *,
     overwrite: bool = False,
+    hdf5: bool = False,
 ) -> LedgerSummary:
     """Cut slides into tile stores, and write the ledger and previews.
 
@@ -39,9 +41,11 @@ def tile_slides(
     config
         Settings, the same for all slides of a folder.
     runner
-        Number of processes and limits.
+        Number of processes and threads, and limits.
     overwrite
         Make every store anew. Stores in `out` that were made with other settings are removed.
+    hdf5
+        Write coordinates also as HDF5 that CLAM and TRIDENT read: `coords/<slide_id>.h5`.
 
     Raises
     ------
@@ -56,8 +60,24 @@ def tile_slides(
     check_unique(slides)
     with Ledger(out) as ledger:
         _claim(out, config, overwrite=overwrite)
+        threads = threads_for(runner, len(slides))
+        # Absolute, since a worker may run in another folder or on another machine.
+        here = config.model_copy(update={"coords": _absolute(config.coords)})
         made_with = provenance()
-        tasks = [_task(slide, out, config, made_with, overwrite=overwrite) for slide in slides]
+        jobs = [
+            TileJob(
+                slide=_absolute_slide(slide),
+                out=out.absolute(),
+                config=here,
+                params_sha256=params_of(slide, config),
+                provenance=made_with,
+                overwrite=overwrite,
+                hdf5=hdf5,
+                threads=threads,
+            )
+            for slide in slides
+        ]
+        tasks = [Task(job.slide.slide_id, job, job.params_sha256) for job in jobs]
         try:
             return run_over_slides(
                 tile_slide, tasks, ledger=ledger, runner=runner, title="tile slides"
@@ -66,19 +86,27 @@ def tile_slides(
             _remove_leftovers(out)
 
 
-def _task(
-    slide: Slide, out: Path, config: TileConfig, made_with: dict[str, Any], *, overwrite: bool
-) -> Task[TileJob]:
-    params = params_of(slide, config)
-    # Absolute, since a worker may run in another folder or on another machine.
-    here = replace(
+def threads_for(runner: RunnerConfig, n_slides: int) -> int:
+    """Return the threads of one slide: those of `runner`, or its share of this machine's cores.
+
+    Under Dask a slide has one, unless `runner` says otherwise: other machines share their cores
+    by the number of their workers' threads.
+    """
+    if runner.threads is not None:
+        return runner.threads
+    if runner.scheduler is not None:
+        return 1
+    at_a_time = max(1, min(runner.workers, n_slides))
+    return max(1, len(os.sched_getaffinity(0)) // at_a_time)
+
+
+def _absolute_slide(slide: Slide) -> Slide:
+    return replace(
         slide,
         path=slide.path.absolute(),
         tissue_mask_path=_absolute(slide.tissue_mask_path),
         annotation_path=_absolute(slide.annotation_path),
     )
-    job = TileJob(here, out.absolute(), config, params, made_with, overwrite)
-    return Task(slide.slide_id, job, params)
 
 
 def _absolute(path: Path | None) -> Path | None:

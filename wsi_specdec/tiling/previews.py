@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from wsi_specdec.annotations import polygons_to_geojson
 from wsi_specdec.files import write_bytes, write_text
+from wsi_specdec.geometry import Box
 from wsi_specdec.tissue import contours
 
 _THUMBNAIL_PX = 1024
@@ -22,6 +23,7 @@ def write_previews(
     overview: NDArray[np.uint8],
     tissue: NDArray[np.bool_],
     downsample: float,
+    bounds: Box,
 ) -> None:
     """Write `<slide_id>.thumbnail.jpg`, `.tissue.png` and `.tissue.geojson`, each atomically.
 
@@ -37,6 +39,8 @@ def write_previews(
         (h, w) bool, of the same size; written as 0 and 255.
     downsample
         Level-0 pixels per pixel of the overview.
+    bounds
+        The scanned part of the slide, from whose corner QuPath counts.
     """
     shrink = max(1.0, max(overview.shape[:2]) / _THUMBNAIL_PX)
     height, width = (max(1, round(side / shrink)) for side in overview.shape[:2])
@@ -44,7 +48,7 @@ def write_previews(
     quality = [cv2.IMWRITE_JPEG_QUALITY, _THUMBNAIL_QUALITY]
     _write_image(folder / f"{slide_id}.thumbnail.jpg", thumbnail[..., ::-1], quality)
     _write_image(folder / f"{slide_id}.tissue.png", tissue.astype(np.uint8) * 255, [])
-    outline = polygons_to_geojson(contours(tissue, downsample), _CLASS)
+    outline = polygons_to_geojson(contours(tissue, downsample), _CLASS, bounds=bounds)
     # Without indentation, which would put every coordinate on a line of its own.
     text = json.dumps(outline, separators=(",", ":"))
     write_text(folder / f"{slide_id}.tissue.geojson", text + "\n")

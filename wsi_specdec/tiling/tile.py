@@ -1,6 +1,7 @@
 """One slide, from its file to a complete store."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,26 +10,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_specdec.annotations import MaskImage, label_tiles, read_mask
+from wsi_specdec.annotations import label_tiles
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import TileConfig
-from wsi_specdec.errors import (
-    SlideNotFoundError,
-    StoreError,
-    UnsupportedSlideError,
-)
+from wsi_specdec.errors import SlideNotFoundError, StoreError, UnsupportedSlideError
 from wsi_specdec.files import fingerprint, sha256_of
-from wsi_specdec.geometry import ReadPlan, plan_reading
-from wsi_specdec.keys import PREVIEWS_DIR, SCHEMA_VERSION, UNKNOWN_LABEL
+from wsi_specdec.keys import COORDS_DIR, PREVIEWS_DIR, SCHEMA_VERSION, UNKNOWN_LABEL
 from wsi_specdec.runner import TaskResult
-from wsi_specdec.slides import SlideReader, open_slide, read_overview
-from wsi_specdec.store import TileStoreWriter, open_store, store_path
-from wsi_specdec.tiling.extract import read_tiles
-from wsi_specdec.tiling.grid import grid_coords
-from wsi_specdec.tiling.previews import write_previews
-from wsi_specdec.tissue import area_fractions, check_brightfield, find_tissue
+from wsi_specdec.slides import SlideReader, open_slide, slide_fingerprint
+from wsi_specdec.store import TileStoreWriter, export_coords, open_store, store_path
+from wsi_specdec.tiling.imported import coords_file
+from wsi_specdec.tiling.paths import PixelPath, choose_path
+from wsi_specdec.tiling.selection import Selection, select_tiles
+from wsi_specdec.tiling.write import write_tiles
 
-NO_TISSUE = "no tissue found"
+_DECODED_TOO = "tiles are decoded too, to measure their quality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +45,10 @@ class TileJob:
         What this run is made with.
     overwrite
         Whether a store that is there already is made anew.
+    hdf5
+        Whether coordinates are also written as HDF5, to `coords/<slide_id>.h5`.
+    threads
+        How many decode, encode and copy.
     """
 
     slide: Slide
@@ -57,6 +57,8 @@ class TileJob:
     params_sha256: str
     provenance: dict[str, Any]
     overwrite: bool = False
+    hdf5: bool = False
+    threads: int = 1
 
     @property
     def store_path(self) -> Path:
@@ -64,24 +66,16 @@ class TileJob:
         return store_path(self.out, self.slide.slide_id)
 
 
-@dataclass(frozen=True, slots=True)
-class _Grid:
-    """Tiles kept: (N, 2) coords, (N,) tissue fractions, and why there are none."""
-
-    coords: NDArray[np.int64]
-    fractions: NDArray[np.float32]
-    reason: str
-
-
 def params_of(slide: Slide, config: TileConfig) -> str:
     """Hash whatever shapes a slide's store, but for the slide's own file."""
     return sha256_of(
         {
             "schema_version": SCHEMA_VERSION,
-            "tile": config.model_dump(mode="json"),
+            # Where coordinates lie is of no matter; their file is among the inputs.
+            "tile": config.model_dump(mode="json", exclude={"coords"}),
             "mpp": slide.mpp,
             "scanner": slide.scanner,
-            "inputs": _input_hashes(slide),
+            "inputs": _input_hashes(slide, config),
         }
     )
 
@@ -96,22 +90,35 @@ def tile_slide(job: TileJob) -> TaskResult:
         that is not supported.
     ManifestError
         If its tissue mask or annotation cannot be used.
+    StoreError
+        If its file of coordinates cannot be used.
+    ConfigError
+        If its coordinates are another slide's, or the pixel path asked for cannot be taken.
     """
-    # The runner works on as many slides as there are cores.
+    # Threads are shared out by the runner's settings.
     cv2.setNumThreads(1)
     slide, config = job.slide, job.config
     if not slide.path.exists():
         msg = f"no such slide: {slide.path}"
         raise SlideNotFoundError(msg)
-    slide_mark = fingerprint(slide.path, full=config.full_hash)
+    slide_mark = slide_fingerprint(slide.path, full=config.full_hash)
     if not job.overwrite and job.store_path.exists():
         if (former := _reusable(job, slide_mark)) is not None:
+            _export(job)
             return former
         # Of another slide or other settings: should this run fail, it must not pass for its result.
         shutil.rmtree(job.store_path)
     mpp, source = (slide.mpp, "manifest") if slide.mpp is not None else (config.slide_mpp, "flag")
     with open_slide(slide.path, config.reader, mpp, source) as reader:
-        return _tile(reader, job, slide_mark)
+        result = _tile(reader, job, slide_mark)
+    _export(job)
+    return result
+
+
+def _export(job: TileJob) -> None:
+    if job.hdf5:
+        path = job.out / COORDS_DIR / f"{job.slide.slide_id}.h5"
+        export_coords(open_store(job.store_path), path)
 
 
 def _reusable(job: TileJob, slide_mark: str) -> TaskResult | None:
@@ -123,7 +130,7 @@ def _reusable(job: TileJob, slide_mark: str) -> TaskResult | None:
     wanted = {"params_sha256": job.params_sha256, "slide_fingerprint": slide_mark}
     if any(store.attributes.get(name) != value for name, value in wanted.items()):
         return None
-    state, reason = _state(store.n_tiles, str(store.attributes.get("reason", "")))
+    state, reason = _state(store.n_tiles, store.attributes)
     return TaskResult(state, reason, store.n_tiles, reused=True)
 
 
@@ -132,68 +139,32 @@ def _tile(reader: SlideReader, job: TileJob, slide_mark: str) -> TaskResult:
     if info.fluorescence:
         msg = "its metadata say fluorescence; only brightfield slides such as H&E are supported"
         raise UnsupportedSlideError(msg)
-    plan = plan_reading(
-        mpp_level0=info.mpp,
-        level_downsamples=info.level_downsamples,
-        mpp=config.mpp,
-        tile_size_px=config.tile_size,
-        overlap_px=config.overlap,
-        tolerance=config.mpp_tolerance,
-    )
-    grid = _plan_grid(reader, job, plan)
-    labels = _labels(reader, job, plan, grid.coords)
+    chosen = select_tiles(reader, job.slide, config, job.out / PREVIEWS_DIR)
+    plan, coords = chosen.plan, chosen.coords
+    labels = _labels(reader, job, plan.tile_size_level0_px, coords)
+    path = choose_path(reader, plan, coords, config)
+    attributes = _attributes(reader, job, chosen, path, slide_mark)
+    chunk_px = path.level.tile.width if path.level and path.name == "passthrough" else None
     with TileStoreWriter(
         job.store_path,
-        n_tiles=len(grid.coords),
+        n_tiles=len(coords),
         tile_size=config.tile_size,
         codec=config.codec,
-        jpeg_quality=config.jpeg_quality,
-        attributes=_attributes(reader, job, plan, slide_mark) | {"reason": grid.reason},
+        jpeg_quality=_jpeg_quality(config, path) or config.jpeg_quality,
+        chunk_size=chunk_px,
+        threads=job.threads,
+        attributes=attributes,
     ) as writer:
-        for tiles in read_tiles(reader, grid.coords, plan):
-            writer.append(tiles)
-        writer.finish(grid.coords, grid.fractions, labels, {})
-    state, reason = _state(len(grid.coords), grid.reason)
-    return TaskResult(state, reason, len(grid.coords))
-
-
-def _plan_grid(reader: SlideReader, job: TileJob, plan: ReadPlan) -> _Grid:
-    """Find the tissue, write the previews, and choose the tiles."""
-    tissue_config, info = job.config.tissue, reader.info
-    overview, downsample = read_overview(reader, tissue_config.max_mask_px, tissue_config.mask_mpp)
-    check_brightfield(overview)
-    if job.slide.tissue_mask_path is None:
-        mpp = None if info.mpp is None else info.mpp * downsample
-        shown = find_tissue(overview, mpp, tissue_config)
-        tissue = MaskImage(shown, (downsample, downsample))
-    else:
-        tissue = read_mask(job.slide.tissue_mask_path, info.level_sizes[0])
-        shown = _resized_mask(tissue.pixels, overview.shape[1], overview.shape[0])
-    write_previews(job.out / PREVIEWS_DIR, job.slide.slide_id, overview, shown, downsample)
-    coords = grid_coords(info.bounds, plan.tile_size_level0_px, plan.stride_level0_px)
-    fractions = area_fractions(tissue.pixels, tissue.scale, coords, plan.tile_size_level0_px)
-    keep = (fractions >= job.config.min_tissue) & tissue.pixels.any()
-    reason = "" if keep.any() else _why_empty(tissue.pixels, coords, job.config, plan)
-    return _Grid(coords[keep], fractions[keep], reason)
-
-
-def _resized_mask(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.bool_]:
-    resized = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(resized) > 0
-
-
-def _why_empty(
-    mask: NDArray[np.bool_], coords: NDArray[np.int64], config: TileConfig, plan: ReadPlan
-) -> str:
-    if not mask.any():
-        return NO_TISSUE
-    if not len(coords):
-        return f"smaller than one tile of {plan.tile_size_level0_px} level-0 px"
-    return f"no tile has a tissue fraction of {config.min_tissue:g} (setting min_tissue)"
+        quality = write_tiles(
+            writer, path, reader, plan, coords, quality=config.quality, threads=job.threads
+        )
+        writer.finish(coords, chosen.fractions, labels, quality)
+    state, reason = _state(len(coords), attributes)
+    return TaskResult(state, reason, len(coords))
 
 
 def _labels(
-    reader: SlideReader, job: TileJob, plan: ReadPlan, coords: NDArray[np.int64]
+    reader: SlideReader, job: TileJob, size_level0: int, coords: NDArray[np.int64]
 ) -> NDArray[np.int16]:
     if job.slide.annotation_path is None:
         return np.full(len(coords), UNKNOWN_LABEL, dtype=np.int16)
@@ -201,18 +172,31 @@ def _labels(
         job.slide.annotation_path,
         reader.info.level_sizes[0],
         coords,
-        plan.tile_size_level0_px,
-        job.config.min_label_coverage,
+        size_level0,
+        job.config.annotations,
+        reader.info.bounds,
     )
 
 
-def _state(n_tiles: int, reason: str) -> tuple[Any, str]:
-    return ("done", "") if n_tiles else ("empty", reason)
+def _state(n_tiles: int, attributes: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return the state of a slide, and why there are no tiles or what to be wary of."""
+    if n_tiles:
+        return "done", "; ".join(attributes.get("warnings", ()))
+    return "empty", str(attributes.get("reason", ""))
 
 
-def _input_hashes(slide: Slide) -> dict[str, str]:
-    """Hashes of the files that the manifest names beside the slide; a missing one fails later."""
+def _jpeg_quality(config: TileConfig, path: PixelPath) -> int | None:
+    """Quality of the store's JPEGs: as they are encoded, or as they were where copied."""
+    if path.name == "passthrough" and path.level is not None:
+        return path.level.quality
+    return config.jpeg_quality if config.codec == "jpeg" else None
+
+
+def _input_hashes(slide: Slide, config: TileConfig) -> dict[str, str]:
+    """Hashes of the files beside the slide; a missing one fails later."""
     files = {"tissue_mask": slide.tissue_mask_path, "annotation": slide.annotation_path}
+    if config.coords is not None:
+        files["coords"] = coords_file(config.coords, slide.slide_id)
     return {
         name: fingerprint(path) if path.is_file() else "missing"
         for name, path in files.items()
@@ -221,16 +205,17 @@ def _input_hashes(slide: Slide) -> dict[str, str]:
 
 
 def _attributes(
-    reader: SlideReader, job: TileJob, plan: ReadPlan, slide_mark: str
+    reader: SlideReader, job: TileJob, chosen: Selection, path: PixelPath, slide_mark: str
 ) -> dict[str, Any]:
-    info, slide = reader.info, job.slide
+    info, slide, plan, config = reader.info, job.slide, chosen.plan, job.config
     level0 = info.level_sizes[0]
-    inputs = {"slide": slide_mark, **_input_hashes(slide)}
+    inputs = {"slide": slide_mark, **_input_hashes(slide, config)}
     return {
         "slide_id": slide.slide_id,
         "slide_path": str(slide.path),
         "slide_fingerprint": slide_mark,
         "slide_vendor": info.vendor,
+        "objective_power": info.objective_power,
         "scanner": slide.scanner if slide.scanner is not None else info.scanner,
         "level0_width": level0.width,
         "level0_height": level0.height,
@@ -239,13 +224,18 @@ def _attributes(
         "mpp": plan.mpp,
         "mpp_effective": plan.mpp_effective,
         "read_level": plan.level,
+        "read_size_px": plan.read_size_px,
         "tile_size_px": plan.tile_size_px,
         "tile_size_level0_px": plan.tile_size_level0_px,
-        "stride_px": job.config.tile_size - job.config.overlap,
+        "stride_px": config.tile_size - config.overlap,
         "bounds_x": info.bounds.x,
         "bounds_y": info.bounds.y,
-        "pixel_path": "read_region",
+        "pixel_path": path.name,
+        "pixel_path_reason": path.reason or (_DECODED_TOO if config.quality else ""),
+        "jpeg_quality": _jpeg_quality(config, path),
         "stain_applied": "none",
+        "reason": chosen.reason,
+        "warnings": list(info.warnings),
         "params_sha256": job.params_sha256,
         "provenance": {**job.provenance, "inputs": inputs},
     }

@@ -2,6 +2,7 @@
 
 from wsi_specdec.tissue.brightfield import check_brightfield
 from wsi_specdec.tissue.coverage import area_fractions, tissue_fractions
+from wsi_specdec.tissue.ink import ink_mask
 from wsi_specdec.tissue.mask import find_tissue
 from wsi_specdec.tissue.outline import Polygon, contours
 
@@ -11,5 +12,6 @@ __all__ = [
     "check_brightfield",
     "contours",
     "find_tissue",
+    "ink_mask",
     "tissue_fractions",
 ]

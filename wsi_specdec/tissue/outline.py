@@ -7,9 +7,15 @@ from numpy.typing import NDArray
 # An outer ring, then the rings of its holes; each (k, 2) x, y in level-0 pixels.
 Polygon = tuple[NDArray[np.int64], ...]
 
+# How many outlines turn in a corner, by which of the four pixels around are set; see `_corners`.
+_TURNS = np.array([0, 1, 1, 0, 1, 0, 2, 1, 1, 2, 0, 1, 0, 1, 1, 0], np.uint8)
+
 
 def contours(mask: NDArray[np.bool_], downsample: float) -> list[Polygon]:
-    """Trace the outlines of a mask, each with its holes.
+    """Trace the outlines of a mask along its pixels' borders, each with its holes.
+
+    Drawn back at the mask's resolution, they give the mask again. No ring meets itself, so the
+    polygons are valid ones (OGC): areas that touch by a corner alone are polygons of their own.
 
     Parameters
     ----------
@@ -21,28 +27,91 @@ def contours(mask: NDArray[np.bool_], downsample: float) -> list[Polygon]:
     Returns
     -------
     list[Polygon]
-        Per connected area the outer ring first, then its holes. A ring is (k, 2) int64 x, y in
-        level-0 pixels, k >= 3, through the centres of the area's border pixels, without the
-        first point repeated; areas too small to have a ring are left out.
+        Per connected area the outer ring first, then its holes, in the order of their topmost
+        points. A ring is (k, 2) int64 x, y in level-0 pixels, k >= 4, without the first point
+        repeated; all its sides are horizontal or vertical.
     """
     if not mask.any():
         return []
-    found, hierarchy = cv2.findContours(
-        mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
-    )
-    rings = [_to_level0(np.asarray(ring), downsample) for ring in found]
-    parents = [int(parent) for parent in hierarchy[0, :, 3]]
-    holes: dict[int, list[NDArray[np.int64]]] = {}
-    for ring, parent in zip(rings, parents, strict=True):
-        if parent >= 0 and len(ring) >= 3:
-            holes.setdefault(parent, []).append(ring)
-    return [
-        (ring, *holes.get(index, ()))
-        for index, (ring, parent) in enumerate(zip(rings, parents, strict=True))
-        if parent < 0 and len(ring) >= 3
-    ]
+    padded = np.pad(mask.astype(np.uint8), 1)
+    _, labels = cv2.connectedComponents(padded, connectivity=4)
+    corners, beside, above = _corners(padded, np.asarray(labels))
+    polygons: dict[int, list[NDArray[np.int64]]] = {}
+    holes: list[tuple[int, NDArray[np.int64]]] = []
+    for ring in _rings(beside, above):
+        points = corners[ring]
+        level0 = np.rint((points - 1) * downsample).astype(np.int64)
+        # Rings start at the leftmost of their topmost corners.
+        x, y = (int(value) for value in points[0])
+        if padded[y, x]:
+            polygons[int(labels[y, x])] = [level0]
+        else:
+            holes.append((int(labels[y - 1, x]), level0))
+    for label, level0 in holes:
+        polygons[label].append(level0)
+    return [tuple(rings) for rings in polygons.values()]
 
 
-def _to_level0(ring: NDArray[np.generic], downsample: float) -> NDArray[np.int64]:
-    points = ring.reshape(-1, 2).astype(np.float64)
-    return np.floor((points + 0.5) * downsample).astype(np.int64)
+def _corners(
+    mask: NDArray[np.uint8], labels: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Find where outlines turn, and how the turns hang together.
+
+    Corner (x, y) is the upper left one of the pixel in row y, column x. Where two areas, or two
+    gaps, meet in a corner, two outlines pass it, and it is listed twice.
+
+    Returns
+    -------
+    corners : int64, (n, 2)
+        x, y, in the order of y, then x.
+    beside, above : int64, (n,)
+        Index of the corner at the other end of the horizontal and of the vertical side.
+    """
+    # Bits: upper left 1, upper right 2, lower left 4, lower right 8.
+    around = mask[:-1, :-1] | mask[:-1, 1:] << 1 | mask[1:, :-1] << 2 | mask[1:, 1:] << 3
+    count = _TURNS[around]
+    y, x = np.nonzero(count)
+    twice = count[y, x] == 2
+    index = np.repeat(np.arange(len(y)), 1 + twice)
+    y, x, twice = y[index], x[index], twice[index]
+    second = np.zeros(len(y), dtype=np.int64)
+    second[1:] = (index[1:] == index[:-1]) & twice[1:]
+    # Of a corner listed twice, the first ends its row's side from the left, the second begins the
+    # next one. The first goes up where two areas meet there whose upper one lies left, or two gaps
+    # of one area whose upper one does.
+    second = np.zeros(len(y), dtype=bool)
+    second[1:] = index[1:] == index[:-1]
+    left_above = around[y, x] == 9
+    one = np.where(left_above, labels[y, x], labels[y, x + 1])
+    other = np.where(left_above, labels[y + 1, x + 1], labels[y + 1, x])
+    first_goes_up = (one != other) == left_above
+    down = twice & (second == first_goes_up)
+    corners = np.stack([x + 1, y + 1], axis=1).astype(np.int64)
+    beside = _partners(np.lexsort((second, x, y)))
+    return corners, beside, _partners(np.lexsort((down, y, x)))
+
+
+def _partners(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pair the corners of one line in their order: an outline's side runs from one to the next."""
+    partners = np.empty_like(order)
+    partners[order[0::2]], partners[order[1::2]] = order[1::2], order[0::2]
+    return partners
+
+
+def _rings(beside: NDArray[np.int64], above: NDArray[np.int64]) -> list[list[int]]:
+    """Follow the sides from corner to corner until all are used."""
+    across, down = beside.tolist(), above.tolist()
+    used = bytearray(len(across))
+    rings = []
+    for start in range(len(across)):
+        if used[start]:
+            continue
+        ring = []
+        corner = start
+        while not used[corner]:
+            beyond = across[corner]
+            used[corner] = used[beyond] = 1
+            ring += [corner, beyond]
+            corner = down[beyond]
+        rings.append(ring)
+    return rings

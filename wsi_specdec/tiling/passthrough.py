@@ -1,0 +1,79 @@
+"""Tiles copied from the file as they are compressed there."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_specdec.geometry import ReadPlan
+from wsi_specdec.runner import advance_tiles
+from wsi_specdec.slides import EncodedLevel
+from wsi_specdec.store import TileStoreWriter
+from wsi_specdec.tiling.grid import level_corners
+from wsi_specdec.tiling.threads import in_order
+
+# Read and written at a time; up to four such batches are in memory.
+_BATCH_BYTES = 1 << 20
+
+
+def why_not_copied(level: EncodedLevel, plan: ReadPlan, coords: NDArray[np.int64]) -> str:
+    """Return why tiles at `coords` are not whole tiles of the file's, or an empty text."""
+    side, tile = plan.tile_size_px, level.tile
+    if level.compression != "jpeg":
+        return f"the file's tiles are {level.compression}, not JPEG"
+    if plan.is_resampled:
+        return f"tiles are averaged from {plan.read_size_px} to {side} px"
+    if tile.width != tile.height or side % tile.width:
+        return f"tiles of {side} px are not made up of the file's, {tile.width} x {tile.height} px"
+    corners = level_corners(coords, plan.downsample)
+    if (corners % tile.width).any():
+        return f"tiles do not begin where the file's, of {tile.width} px, do"
+    outside = corners + side > (level.size.width, level.size.height)
+    if outside.any() or (corners < 0).any():
+        return "tiles reach past the slide"
+    return ""
+
+
+def copy_tiles(
+    level: EncodedLevel,
+    plan: ReadPlan,
+    coords: NDArray[np.int64],
+    writer: TileStoreWriter,
+    threads: int,
+) -> None:
+    """Append tiles to a store whose chunks are the file's tiles, without decoding them.
+
+    Raises
+    ------
+    SlideReadError
+        If a tile lies outside the file, or is damaged so that it could not be decoded. Damage that
+        decoders show as wrong pixels goes unnoticed, as it would in a copy of the slide.
+    """
+    indices = _indices(level, plan, coords)
+    prefix = level.jpeg_form.prefix
+    chunks_a_tile, done = (plan.tile_size_px // level.tile.width) ** 2, 0
+    # More would only wait for the one that writes.
+    threads = min(threads, 2)
+    for streams in in_order(level.read_streams, _batches(level, indices), threads, waiting=1):
+        writer.append_encoded(streams, prefix)
+        advance_tiles((done + len(streams)) // chunks_a_tile - done // chunks_a_tile)
+        done += len(streams)
+
+
+def _indices(level: EncodedLevel, plan: ReadPlan, coords: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the file's tiles in the order of the store's chunks: row-major within a tile."""
+    first = level_corners(coords, plan.downsample) // level.tile.width
+    along = np.arange(plan.tile_size_px // level.tile.width)
+    rows = first[:, 1, np.newaxis, np.newaxis] + along[:, np.newaxis]
+    columns = first[:, 0, np.newaxis, np.newaxis] + along
+    return (rows * level.columns + columns).ravel()
+
+
+def _batches(level: EncodedLevel, indices: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Cut into parts of about as many bytes."""
+    if not len(indices):
+        return
+    # Damaged counts may be anything; reading them is refused later.
+    counts = np.minimum(level.counts.ravel()[indices], _BATCH_BYTES).astype(np.int64)
+    batch = np.cumsum(counts) // _BATCH_BYTES
+    yield from np.split(indices, np.flatnonzero(np.diff(batch)) + 1)
