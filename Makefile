@@ -5,7 +5,7 @@ PYTHON ?= python3
 OUT ?= demo
 ARGS ?=
 UPGRADE ?=
-BENCHMARKS ?= startup
+BENCHMARKS ?= startup tiling
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format typecheck bench docs lock clean distclean
+.PHONY: help install demo test lint format typecheck bench peers docs lock clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1: \2/p' $(firstword $(MAKEFILE_LIST))
@@ -53,8 +53,11 @@ typecheck: install ## run the strict type checker
 
 bench: install ## run every benchmark (BENCHMARKS="names" for some of them)
 	@for name in $(BENCHMARKS); do \
-	  echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; \
+	  echo "== benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; \
 	done
+
+peers: install ## install what `make bench` compares with into .peers (about 7 GB)
+	$(BIN)/python -m benchmarks.install_peers $(ARGS)
 
 docs: install ## check the documentation: its links, and that its examples are true
 	$(BIN)/python -m pytest -q tests/project/test_docs.py $(wildcard tests/docs) $(ARGS)
