@@ -17,10 +17,18 @@ _THUMBNAIL_QUALITY = 85
 _CLASS = "Tissue"
 
 
+def shrink(overview: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Average an image, (h, w, 3) uint8 RGB, down to at most 1,024 pixels a side."""
+    times = max(1.0, max(overview.shape[:2]) / _THUMBNAIL_PX)
+    height, width = (max(1, round(side / times)) for side in overview.shape[:2])
+    small = cv2.resize(overview, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
 def write_previews(
     folder: Path,
     slide_id: str,
-    overview: NDArray[np.uint8],
+    thumbnail: NDArray[np.uint8],
     tissue: NDArray[np.bool_],
     downsample: float,
     bounds: Box,
@@ -33,18 +41,15 @@ def write_previews(
         Where to.
     slide_id
         The slide.
-    overview
-        (h, w, 3) uint8 RGB image of the whole slide.
+    thumbnail
+        Of the whole slide, see `shrink`.
     tissue
-        (h, w) bool, of the same size; written as 0 and 255.
+        (h, w) bool; written as 0 and 255.
     downsample
-        Level-0 pixels per pixel of the overview.
+        Level-0 pixels per pixel of `tissue`.
     bounds
         The scanned part of the slide, from whose corner QuPath counts.
     """
-    shrink = max(1.0, max(overview.shape[:2]) / _THUMBNAIL_PX)
-    height, width = (max(1, round(side / shrink)) for side in overview.shape[:2])
-    thumbnail = cv2.resize(overview, (width, height), interpolation=cv2.INTER_AREA)
     quality = [cv2.IMWRITE_JPEG_QUALITY, _THUMBNAIL_QUALITY]
     _write_image(folder / f"{slide_id}.thumbnail.jpg", thumbnail[..., ::-1], quality)
     _write_image(folder / f"{slide_id}.tissue.png", tissue.astype(np.uint8) * 255, [])

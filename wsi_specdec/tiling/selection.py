@@ -11,11 +11,12 @@ from wsi_specdec.annotations import MaskImage, read_mask
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import TileConfig
 from wsi_specdec.geometry import ReadPlan, level_box, plan_reading, plan_reading_of_size
+from wsi_specdec.runner import hand_back_memory
 from wsi_specdec.slides import SlideReader, read_overview
 from wsi_specdec.tiling.grid import grid_coords
 from wsi_specdec.tiling.imported import coords_file, import_coords
-from wsi_specdec.tiling.previews import write_previews
-from wsi_specdec.tissue import area_fractions, check_brightfield, find_tissue
+from wsi_specdec.tiling.previews import shrink, write_previews
+from wsi_specdec.tissue import area_fractions, check_brightfield, find_tissue, measure
 
 NO_TISSUE = "no tissue found"
 
@@ -102,15 +103,22 @@ def _find_tissue(
     info, settings = reader.info, config.tissue
     overview, downsample = read_overview(reader, settings.max_mask_px, settings.mask_mpp)
     check_brightfield(overview)
+    thumbnail, planes = shrink(overview), measure(overview)
+    # The largest of all that finding tissue needs, and the first to be done with.
+    del overview
+    hand_back_memory()
     if slide.tissue_mask_path is None:
         mpp = None if info.mpp is None else info.mpp * downsample
-        shown = find_tissue(overview, mpp, settings)
+        shown = find_tissue(planes, mpp, settings)
         tissue = MaskImage(shown, (downsample, downsample))
     else:
         offset = info.bounds if config.annotations.geojson_origin == "bounds" else None
         tissue = read_mask(slide.tissue_mask_path, info.level_sizes[0], offset)
-        shown = _resized_mask(tissue.pixels, overview.shape[1], overview.shape[0])
-    write_previews(previews, slide.slide_id, overview, shown, downsample, info.bounds)
+        shown = _resized_mask(tissue.pixels, planes.shape[1], planes.shape[0])
+    del planes
+    hand_back_memory()
+    write_previews(previews, slide.slide_id, thumbnail, shown, downsample, info.bounds)
+    hand_back_memory()
     return tissue
 
 

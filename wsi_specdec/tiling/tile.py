@@ -16,7 +16,7 @@ from wsi_specdec.config import TileConfig
 from wsi_specdec.errors import SlideNotFoundError, StoreError, UnsupportedSlideError
 from wsi_specdec.files import fingerprint, sha256_of
 from wsi_specdec.keys import COORDS_DIR, PREVIEWS_DIR, SCHEMA_VERSION, UNKNOWN_LABEL
-from wsi_specdec.runner import TaskResult
+from wsi_specdec.runner import TaskResult, hand_back_memory
 from wsi_specdec.slides import SlideReader, open_slide, slide_fingerprint
 from wsi_specdec.store import TileStoreWriter, export_coords, open_store, store_path
 from wsi_specdec.tiling.imported import coords_file
@@ -140,6 +140,7 @@ def _tile(reader: SlideReader, job: TileJob, slide_mark: str) -> TaskResult:
         msg = "its metadata say fluorescence; only brightfield slides such as H&E are supported"
         raise UnsupportedSlideError(msg)
     chosen = select_tiles(reader, job.slide, config, job.out / PREVIEWS_DIR)
+    hand_back_memory()
     plan, coords = chosen.plan, chosen.coords
     labels = _labels(reader, job, plan.tile_size_level0_px, coords)
     path = choose_path(reader, plan, coords, config)

@@ -48,10 +48,17 @@ Grid = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class _Surface:
-    """Pinkness of glass over the slide, (rows, columns), and the scatter about it."""
+    """Pinkness of glass over the slide, by coefficients of `_POWERS`, and the scatter about it."""
 
-    level: Grid
+    coefficients: NDArray[np.float64]
     sd: float
+
+    def subtract_from(self, pink: Grid) -> None:
+        """Leave what stands out, row by row: a plane of its own would take as much again."""
+        y, x = _axes(pink)
+        for row, at in enumerate(y):
+            for coefficient, (in_y, in_x) in zip(self.coefficients, _POWERS, strict=True):
+                pink[row] -= np.float32(coefficient) * at**in_y * x**in_x
 
 
 def fatty_tissue(planes: Planes, plain: Mask, foreign: Mask, mpp: float) -> Mask:
@@ -77,13 +84,14 @@ def fatty_tissue(planes: Planes, plain: Mask, foreign: Mask, mpp: float) -> Mask
     cell = max(1, round(_CELL_UM / mpp))
     size = (-(-width // cell), -(-height // cell))
     pink, weight = _averages(planes, plain | foreign, mpp, cell, size)
+    known = weight > _MIN_WEIGHT
     surface = _glass(pink, weight > 0.5)
+    del weight
     if surface is None:
         return np.zeros_like(plain)
-    pink -= surface.level
-    excess = max(_MIN_EXCESS, _MIN_EXCESS_SD * surface.sd)
-    faint = ((pink > excess) & (weight > _MIN_WEIGHT)).astype(np.uint8)
-    del pink, weight, surface
+    surface.subtract_from(pink)
+    faint = (known & (pink > max(_MIN_EXCESS, _MIN_EXCESS_SD * surface.sd))).astype(np.uint8)
+    del pink, known
     radius = max(1, round(_MIN_WIDTH_UM / 2 / (mpp * cell)))
     faint = dilate(erode(faint, radius + round(_BLURRED_UM / (mpp * cell))), radius)
     near = np.asarray(cv2.resize(plain * np.uint8(255), size, interpolation=cv2.INTER_AREA)) > 0
@@ -105,6 +113,7 @@ def _averages(
     share /= 255
     free &= planes.pink
     pink = _blurred(free, size, sigma)
+    del free
     pink /= np.maximum(share, 1e-3)
     pink -= PINK_ZERO
     pink /= PINK_SCALE
@@ -113,7 +122,7 @@ def _averages(
 
 def _blurred(plane: NDArray[np.uint8], size: tuple[int, int], sigma: float) -> Grid:
     cells = cv2.resize(plane, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(cells, (0, 0), sigma), np.float32)
+    return np.asarray(cv2.GaussianBlur(cells, (0, 0), sigma, dst=cells), np.float32)
 
 
 def _glass(pink: Grid, free: NDArray[np.bool_]) -> _Surface | None:
@@ -122,13 +131,15 @@ def _glass(pink: Grid, free: NDArray[np.bool_]) -> _Surface | None:
     rows, columns = np.nonzero(free[::step, ::step])
     if len(rows) < _MIN_CELLS:
         return None
-    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in pink.shape)
+    y, x = _axes(pink)
     values = pink[::step, ::step][rows, columns].astype(np.float64)
-    coefficients, sd = _fitted(y[::step][rows], x[::step][columns], values)
-    level = np.zeros_like(pink)
-    for coefficient, (in_y, in_x) in zip(coefficients, _POWERS, strict=True):
-        level += np.float32(coefficient) * y[:, None] ** in_y * x**in_x
-    return _Surface(level, sd)
+    return _Surface(*_fitted(y[::step][rows], x[::step][columns], values))
+
+
+def _axes(grid: Grid) -> tuple[Grid, Grid]:
+    """Positions of rows and columns, from -1 to 1."""
+    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in grid.shape)
+    return y, x
 
 
 def _fitted(

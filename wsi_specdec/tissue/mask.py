@@ -31,14 +31,14 @@ _FOREIGN_MARGIN_UM = 40.0
 
 
 def find_tissue(
-    image: NDArray[np.uint8], mpp: float | None, config: TissueConfig
+    image: NDArray[np.uint8] | Planes, mpp: float | None, config: TissueConfig
 ) -> NDArray[np.bool_]:
     """Find the tissue on an overview of a slide.
 
     Parameters
     ----------
     image
-        (h, w, 3) uint8 RGB.
+        (h, w, 3) uint8 RGB; or what `measure` keeps of it, where memory matters.
     mpp
         µm per pixel of `image`. Where None, areas and distances are converted as if it were
         `config.mask_mpp`.
@@ -54,7 +54,7 @@ def find_tissue(
     if config.method == "all":
         return np.ones(image.shape[:2], dtype=bool)
     scale = mpp if mpp is not None else config.mask_mpp
-    planes = measure(image)
+    planes = image if isinstance(image, Planes) else measure(image)
     foreign = _foreign(planes, scale, config)
     tissue = _plain_tissue(planes, foreign, config)
     if config.exclude_ink:

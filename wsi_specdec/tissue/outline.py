@@ -34,8 +34,7 @@ def contours(mask: NDArray[np.bool_], downsample: float) -> list[Polygon]:
     if not mask.any():
         return []
     padded = np.pad(mask.astype(np.uint8), 1)
-    _, labels = cv2.connectedComponents(padded, connectivity=4)
-    corners, beside, above = _corners(padded, np.asarray(labels))
+    corners, beside, above, labels = _corners(padded)
     polygons: dict[int, list[NDArray[np.int64]]] = {}
     holes: list[tuple[int, NDArray[np.int64]]] = []
     for ring in _rings(beside, above):
@@ -53,8 +52,8 @@ def contours(mask: NDArray[np.bool_], downsample: float) -> list[Polygon]:
 
 
 def _corners(
-    mask: NDArray[np.uint8], labels: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    mask: NDArray[np.uint8],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
     """Find where outlines turn, and how the turns hang together.
 
     Corner (x, y) is the upper left one of the pixel in row y, column x. Where two areas, or two
@@ -66,29 +65,31 @@ def _corners(
         x, y, in the order of y, then x.
     beside, above : int64, (n,)
         Index of the corner at the other end of the horizontal and of the vertical side.
+    labels : int32, (h, w)
+        Number of each pixel's area.
     """
     # Bits: upper left 1, upper right 2, lower left 4, lower right 8.
     around = mask[:-1, :-1] | mask[:-1, 1:] << 1 | mask[1:, :-1] << 2 | mask[1:, 1:] << 3
-    count = _TURNS[around]
-    y, x = np.nonzero(count)
-    twice = count[y, x] == 2
+    y, x = np.nonzero(_TURNS[around])
+    around = around[y, x]
+    # Numbered only now: the numbers are by far the largest.
+    labels = np.asarray(cv2.connectedComponents(mask, connectivity=4)[1], np.int32)
+    twice = _TURNS[around] == 2
     index = np.repeat(np.arange(len(y)), 1 + twice)
-    y, x, twice = y[index], x[index], twice[index]
-    second = np.zeros(len(y), dtype=np.int64)
-    second[1:] = (index[1:] == index[:-1]) & twice[1:]
+    y, x, twice, around = y[index], x[index], twice[index], around[index]
     # Of a corner listed twice, the first ends its row's side from the left, the second begins the
     # next one. The first goes up where two areas meet there whose upper one lies left, or two gaps
     # of one area whose upper one does.
     second = np.zeros(len(y), dtype=bool)
     second[1:] = index[1:] == index[:-1]
-    left_above = around[y, x] == 9
+    left_above = around == 9
     one = np.where(left_above, labels[y, x], labels[y, x + 1])
     other = np.where(left_above, labels[y + 1, x + 1], labels[y + 1, x])
     first_goes_up = (one != other) == left_above
     down = twice & (second == first_goes_up)
     corners = np.stack([x + 1, y + 1], axis=1).astype(np.int64)
     beside = _partners(np.lexsort((second, x, y)))
-    return corners, beside, _partners(np.lexsort((down, y, x)))
+    return corners, beside, _partners(np.lexsort((down, y, x))), labels
 
 
 def _partners(order: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -66,6 +66,11 @@ class Planes:
     pink: Bytes
     flags: Bytes
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height and width."""
+        return self.signal.shape
+
     def flagged(self, flag: int) -> Bytes:
         """Where a flag is set, (h, w) 0 or 1."""
         flagged = self.flags & np.uint8(flag)
