@@ -80,7 +80,7 @@ class TileStoreWriter:
         attributes: Mapping[str, Any],
         jpeg_quality: int = _DEFAULTS.jpeg_quality,
         chunk_size: int | None = None,
-        threads: int = 1,
+        threads: int = 2,
     ) -> None:
         self.path = path
         self._threads = threads

@@ -17,18 +17,19 @@ _THUMBNAIL_QUALITY = 85
 _CLASS = "Tissue"
 
 
-def shrink(overview: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Average an image, (h, w, 3) uint8 RGB, down to at most 1,024 pixels a side."""
+def make_thumbnail(overview: NDArray[np.uint8]) -> bytes:
+    """Average an image, (h, w, 3) uint8 RGB, down to a JPEG of at most 1,024 pixels a side."""
     times = max(1.0, max(overview.shape[:2]) / _THUMBNAIL_PX)
     height, width = (max(1, round(side / times)) for side in overview.shape[:2])
     small = cv2.resize(overview, (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _THUMBNAIL_QUALITY]
+    return _encoded(".jpg", small[..., ::-1], quality)
 
 
 def write_previews(
     folder: Path,
     slide_id: str,
-    thumbnail: NDArray[np.uint8],
+    thumbnail: bytes,
     tissue: NDArray[np.bool_],
     downsample: float,
     bounds: Box,
@@ -42,7 +43,7 @@ def write_previews(
     slide_id
         The slide.
     thumbnail
-        Of the whole slide, see `shrink`.
+        JPEG of the whole slide, see `make_thumbnail`.
     tissue
         (h, w) bool; written as 0 and 255.
     downsample
@@ -50,15 +51,14 @@ def write_previews(
     bounds
         The scanned part of the slide, from whose corner QuPath counts.
     """
-    quality = [cv2.IMWRITE_JPEG_QUALITY, _THUMBNAIL_QUALITY]
-    _write_image(folder / f"{slide_id}.thumbnail.jpg", thumbnail[..., ::-1], quality)
-    _write_image(folder / f"{slide_id}.tissue.png", tissue.astype(np.uint8) * 255, [])
+    write_bytes(folder / f"{slide_id}.thumbnail.jpg", thumbnail)
+    mask = _encoded(".png", tissue.astype(np.uint8) * 255, [])
+    write_bytes(folder / f"{slide_id}.tissue.png", mask)
     outline = polygons_to_geojson(contours(tissue, downsample), _CLASS, bounds=bounds)
     # Without indentation, which would put every coordinate on a line of its own.
     text = json.dumps(outline, separators=(",", ":"))
     write_text(folder / f"{slide_id}.tissue.geojson", text + "\n")
 
 
-def _write_image(path: Path, image: NDArray[np.generic], options: list[int]) -> None:
-    encoded = cv2.imencode(path.suffix, np.ascontiguousarray(image), options)[1]
-    write_bytes(path, encoded.tobytes())
+def _encoded(suffix: str, image: NDArray[np.generic], options: list[int]) -> bytes:
+    return bytes(cv2.imencode(suffix, np.ascontiguousarray(image), options)[1])

@@ -15,7 +15,7 @@ from wsi_specdec.runner import hand_back_memory
 from wsi_specdec.slides import SlideReader, read_overview
 from wsi_specdec.tiling.grid import grid_coords
 from wsi_specdec.tiling.imported import coords_file, import_coords
-from wsi_specdec.tiling.previews import shrink, write_previews
+from wsi_specdec.tiling.previews import make_thumbnail, write_previews
 from wsi_specdec.tissue import area_fractions, check_brightfield, find_tissue, measure
 
 NO_TISSUE = "no tissue found"
@@ -103,7 +103,7 @@ def _find_tissue(
     info, settings = reader.info, config.tissue
     overview, downsample = read_overview(reader, settings.max_mask_px, settings.mask_mpp)
     check_brightfield(overview)
-    thumbnail, planes = shrink(overview), measure(overview)
+    thumbnail, planes = make_thumbnail(overview), measure(overview)
     # The largest of all that finding tissue needs, and the first to be done with.
     del overview
     hand_back_memory()

@@ -61,6 +61,7 @@ def find_tissue(
         strokes = red_strokes(planes, tissue, scale)
         foreign |= strokes
         tissue &= 1 - strokes
+        del strokes
     if config.keep_fatty and tissue.any():
         tissue |= fatty_tissue(planes, tissue, foreign, scale)
     tissue = close(tissue, round(_CLOSING_UM / scale))
@@ -78,7 +79,8 @@ def _foreign(planes: Planes, mpp: float, config: TissueConfig) -> Mask:
     if config.exclude_ink:
         foreign |= cold_ink(planes, mpp)
     if not foreign.any():
-        return foreign
+        # Zeros that are never written take no memory.
+        return np.zeros_like(foreign)
     return dilate(foreign, max(1, round(_FOREIGN_MARGIN_UM / mpp)))
 
 
