@@ -47,6 +47,8 @@ _LABEL_WORDS = {
     "tumor": 1,
     "cancer": 1,
 }
+# Splits that folds are made of.
+_LEARNED = (TRAIN, VALIDATION)
 # Headers that CLAM, TRIDENT and hs2p write, and what they are called here.
 _ALIASES = {
     "case_id": "patient_id",
@@ -228,6 +230,59 @@ def assign_splits(
             position = (rank + 0.5) / len(patients)
             of_patient[patients[index]] = list(shares)[int(np.searchsorted(bounds, position))]
     return [replace(s, split=of_patient[s.patient_id]) for s in slides]
+
+
+def assign_folds(slides: Sequence[Slide], folds: int, seed: int = 0) -> dict[str, int]:
+    """Deal the patients of `train` and `validation` into folds, at random, each whole.
+
+    Patients are dealt label by label (a patient's is the highest of the slides'; none is a label
+    of its own), so that two folds differ by one patient at most, in all and of each label.
+
+    Returns
+    -------
+    Patient to fold, from 1 to `folds`; patients of other splits, or of none, are left out.
+
+    Raises
+    ------
+    ConfigError, NotEnoughDataError
+        If there are fewer than two folds, or fewer patients than folds.
+    LeakError
+        If a patient stands in two splits.
+    """
+    if folds < 2:
+        msg = f"cross-validation needs two folds at least, got {folds}"
+        raise ConfigError(msg)
+    check_leaks(slides)
+    highest: dict[str, int] = {}
+    for slide in slides:
+        if slide.split in _LEARNED:
+            own = -1 if slide.label is None else slide.label
+            highest[slide.patient_id] = max(own, highest.get(slide.patient_id, -1))
+    if len(highest) < folds:
+        who = f"{len(highest)} patients whose split is {TRAIN} or {VALIDATION}"
+        msg = f"{who} cannot fill {folds} folds: see the manifest's column 'split'"
+        raise NotEnoughDataError(msg)
+    rng = np.random.default_rng(seed)
+    dealt: list[str] = []
+    for label in sorted(set(highest.values())):
+        dealt += rng.permutation(sorted(p for p in highest if highest[p] == label)).tolist()
+    return {patient: 1 + rank % folds for rank, patient in enumerate(dealt)}
+
+
+def fold_slides(slides: Sequence[Slide], fold: int, folds: int, seed: int = 0) -> list[Slide]:
+    """Let one fold validate and the others train; the slides of other splits stay as they are.
+
+    Raises
+    ------
+    ConfigError, LeakError, NotEnoughDataError
+        If there is no such fold (from 1 to `folds`), or as `assign_folds`.
+    """
+    if not 1 <= fold <= folds:
+        msg = f"there is no fold {fold} of {folds}: folds are counted from 1"
+        raise ConfigError(msg)
+    of_patient = assign_folds(slides, folds, seed)
+    names = {p: VALIDATION if own == fold else TRAIN for p, own in of_patient.items()}
+    return [replace(s, split=names[s.patient_id]) if s.split in _LEARNED else s for s in slides]
 
 
 def cohort_slides(slides: Sequence[Slide], cohort: str) -> list[Slide]:

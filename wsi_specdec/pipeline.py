@@ -17,6 +17,7 @@ from wsi_specdec.cohort import (
     Slide,
     assign_splits,
     evaluated_cohorts,
+    fold_slides,
     read_manifest,
     read_slides,
     write_manifest,
@@ -65,9 +66,9 @@ from wsi_specdec.scoring import score_stores
 from wsi_specdec.stain import fit_stores
 from wsi_specdec.store import TileStore, find_stores, open_store, store_path
 from wsi_specdec.store.calls import Call, write_calls
-from wsi_specdec.studies import ArmRun, Cohort, read_cost, run_arm, timed
+from wsi_specdec.studies import ArmRun, Cohort, arm_settings, read_cost, run_arm, timed
 from wsi_specdec.tiling import tile_slides
-from wsi_specdec.training import train
+from wsi_specdec.training import train_searched
 
 # Settings that may change between two runs into one folder: they add to it, or cost little to redo.
 _FREE_SETTINGS = {
@@ -160,7 +161,7 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
         stores=cohort.stores,
         config=config.evaluate,
         provenance=made_with,
-        settings={arm.name: _arm_settings(arm.apply(config.train, 0)) for arm in config.arms},
+        settings={name: arm_settings(of_arm, config.train) for name, of_arm in runs.items()},
         cost={name: _cost(of_arm, config, cohort.stain_dir) for name, of_arm in runs.items()},
     )
     write_results(out / RESULTS_FILE, results)
@@ -267,11 +268,6 @@ def _fit_stains(config: PipelineConfig, cohort: Cohort) -> None:
                 fit_stores(list(cohort.stores.values()), cohort.stain_dir, stain)
 
 
-def _arm_settings(config: TrainConfig) -> dict[str, Any]:
-    settings: dict[str, Any] = config.model_dump(mode="json", exclude={"seed"})
-    return settings
-
-
 def _seed_run(run_: ArmRun, config: PipelineConfig) -> SeedRun:
     fixed = config.aggregate.threshold_rule == "fixed"
     fitted_on = None if fixed else config.aggregate.fit_on
@@ -314,8 +310,18 @@ def _aggregator_folder(given: Path | None, model: Path) -> Path:
     return folder
 
 
-def train_model(tiles: Path, manifest: Path, out: Path, config: TrainConfig) -> Path:
+def train_model(
+    tiles: Path,
+    manifest: Path,
+    out: Path,
+    config: TrainConfig,
+    *,
+    fold: tuple[int, int] | None = None,
+) -> Path:
     """Train on the stores of a run directory, as `wsi-specdec train` does.
+
+    With `fold`, (i, k), the i-th of k folds of patients validates, the others train, and `out`
+    gets the manifest that says so.
 
     Raises
     ------
@@ -323,9 +329,12 @@ def train_model(tiles: Path, manifest: Path, out: Path, config: TrainConfig) -> 
         If the manifest labels a slide that was never tiled.
     """
     slides = read_manifest(manifest)
+    if fold is not None:
+        slides = fold_slides(slides, *fold)
+        write_manifest(slides, out / MANIFEST_FILE)
     stores = _open_stores(tiles)
     _refuse_unknown(slides, stores, tiles, manifest)
-    return train(stores, slides, out, config, _beside(tiles) / STAIN_DIR)
+    return train_searched(stores, slides, out, config, _beside(tiles) / STAIN_DIR)
 
 
 def score_folder(tiles: Path, model: Path, out: Path, config: ScoreConfig) -> None:

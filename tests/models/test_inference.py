@@ -38,6 +38,15 @@ def test_preprocessing_is_torchvisions_normalisation(make_spec: MakeSpec) -> Non
     torch.testing.assert_close(pixels, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_a_network_of_one_channel_gets_the_luma(make_spec: MakeSpec) -> None:
+    spec, tiles = make_spec(arch_args={"in_chans": 1}), _tiles(4)
+    luma = (tiles / 255) @ np.array([0.299, 0.587, 0.114])
+    mean, std = np.mean(spec.mean), np.mean(spec.std)
+    pixels = preprocess(torch.from_numpy(tiles), spec).numpy()
+    np.testing.assert_allclose(pixels, (luma[:, None] - mean) / std, rtol=1e-4, atol=1e-5)
+    assert predict_logits(build_classifier(spec), spec, tiles, CPU).shape == (4, 1)
+
+
 def test_logits_do_not_depend_on_the_batch_or_the_mode(make_spec: MakeSpec) -> None:
     spec, tiles = make_spec(arch_args={"drop_rate": 0.5}), _tiles(9)
     module = build_classifier(spec).train()

@@ -32,9 +32,9 @@ class Cohort:
 
 
 def easy_tiles(looks: NDArray[np.int64], seed: int, size: int) -> NDArray[np.uint8]:
-    """Noisy tiles, pink where `looks` is 0 and purple where it is 1: (n, size, size, 3)."""
+    """Noisy tiles, by `looks` pink, purple or blue: (n, size, size, 3)."""
     rng = np.random.default_rng(seed)
-    colours = np.array([[220.0, 150.0, 180.0], [150.0, 90.0, 170.0]])[looks]
+    colours = np.array([[220.0, 150.0, 180.0], [150.0, 90.0, 170.0], [90.0, 120.0, 210.0]])[looks]
     noise = rng.normal(0, 25, (len(looks), size, size, 3))
     shade = rng.normal(0, 15, (len(looks), 1, 1, 1))
     tiles: NDArray[np.uint8] = np.clip(colours[:, None, None] + noise + shade, 0, 255).astype(
@@ -56,8 +56,9 @@ def write_store(
     with TileStoreWriter(
         path, n_tiles=n, tile_size=size, codec="lossless", attributes=attributes
     ) as writer:
-        looks = (np.asarray(label, np.int64) == 1).astype(np.int64)
-        writer.append(easy_tiles(looks, sum(map(ord, name)), size))
+        writer.append(
+            easy_tiles(np.maximum(np.asarray(label, np.int64), 0), sum(map(ord, name)), size)
+        )
         writer.finish(np.zeros((n, 2), np.int64), np.ones(n), np.asarray(label), {})
     return open_store(path)
 

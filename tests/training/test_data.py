@@ -49,12 +49,8 @@ def test_tile_labels_are_taken_where_there_are_any(make_store: MakeStore) -> Non
         assert content(data.train) == {"a": [(0, 0), (1, 0)], "b": [(0, 1), (2, 0), (3, 1)]}
         assert content(data.validation) == {"v": [(0, 1)], "w": [(0, 0)]}
     assert data.counts() == {
-        "train_slides": 2,
-        "train_tiles": 5,
-        "train_positive_tiles": 2,
-        "validation_slides": 2,
-        "validation_tiles": 2,
-        "validation_positive_tiles": 1,
+        "train": {"patients": 2, "slides": 2, "tiles": 5, "tiles_of_class": [3, 2]},
+        "validation": {"patients": 2, "slides": 2, "tiles": 2, "tiles_of_class": [1, 1]},
     }
 
 
@@ -102,18 +98,33 @@ def test_training_slides_without_any_label_are_named(make_store: MakeStore) -> N
 
 def test_a_normal_slide_with_tumour_tiles_is_a_contradiction(make_store: MakeStore) -> None:
     stores = {"a": make_store("a", [0, 1]), "b": make_store("b", [1, 0])}
-    with pytest.raises(ManifestError, match=r"calls the slide a normal.* 1 tumour tiles"):
+    with pytest.raises(ManifestError, match=r"calls the slide a normal.* 1 tiles that are not"):
         choose_tiles(stores, [slide("a", 0), slide("b", 1)], "auto")
 
 
-def test_a_third_class_is_refused(make_store: MakeStore) -> None:
-    with pytest.raises(StoreError, match="tile label 2"):
-        choose_tiles({"a": make_store("a", [0, 2])}, [slide("a", 1)], "auto")
+def test_a_third_class_has_to_be_named(make_store: MakeStore) -> None:
+    stores, slides = {"a": make_store("a", [0, 2, 1, -1])}, [slide("a", 1)]
+    with pytest.raises(StoreError, match=r"tile label 2.* 2 `classes`"):
+        choose_tiles(stores, slides, "auto")
+    data = choose_tiles(stores, slides, "auto", ("normal", "low", "high"))
+    assert content(data.train) == {"a": [(0, 0), (1, 2), (2, 1)]}
+    assert data.counts()["train"]["tiles_of_class"] == [1, 1, 1]
+    with pytest.raises(NotEnoughDataError, match="1 normal, 1 low, 1 high, 0 other"):
+        choose_tiles(stores, slides, "auto", ("normal", "low", "high", "other"))
+
+
+def test_slides_may_be_of_several_classes(make_store: MakeStore) -> None:
+    stores = {name: make_store(name, [-1]) for name in "abc"}
+    slides = [slide("a", 0), slide("b", 1), slide("c", 2)]
+    data = choose_tiles(stores, slides, "slide", ("normal", "low", "high"))
+    assert content(data.train) == {"a": [(0, 0)], "b": [(0, 1)], "c": [(0, 2)]}
+    with pytest.raises(ManifestError, match="slide c has the label 2"):
+        choose_tiles(stores, slides, "slide")
 
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_is_not_enough(make_store: MakeStore, label: int) -> None:
-    with pytest.raises(NotEnoughDataError, match="both classes"):
+    with pytest.raises(NotEnoughDataError, match="every class; by tile labels there are"):
         choose_tiles({"a": make_store("a", [label] * 3)}, [slide("a", label)], "auto")
 
 

@@ -41,14 +41,21 @@ def train(
         typer.Option(help="Peak learning rate.", show_default=shown(TrainConfig, "lr")),
     ] = None,
     spectral_decoupling: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            help="λ of the L2 penalty on the logits; 0 trains without it.",
+            metavar="FLOAT|auto",
+            help="λ of the L2 penalty on the logits; 0 trains without it, auto searches it on the "
+            "validation tiles (docs/search.md).",
             show_default=shown(TrainConfig, "sd_coef"),
         ),
     ] = None,
     weight_decay: Annotated[
-        float | None, typer.Option(show_default=shown(TrainConfig, "weight_decay"))
+        str | None,
+        typer.Option(
+            metavar="FLOAT|auto",
+            help="auto searches it in the same way.",
+            show_default=shown(TrainConfig, "weight_decay"),
+        ),
     ] = None,
     precision: Annotated[
         Literal["float32", "bfloat16"] | None,
@@ -87,6 +94,15 @@ def train(
     device: Device = None,
     seed: Seed = None,
     config: ConfigFile = None,
+    fold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/K",
+            help="Validate on the I-th of K folds of patients, and train on the others; test "
+            "splits stay. OUT/slides.csv says who is where.",
+            show_default=False,
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -134,4 +150,14 @@ def train(
     if stain is not None:
         changed = settings.stain.model_copy(update={"method": stain})
         settings = settings.model_copy(update={"stain": changed})
-    train_model(tiles, manifest, out, override(settings, set_ or []))
+    train_model(tiles, manifest, out, override(settings, set_ or []), fold=_parsed(fold))
+
+
+def _parsed(fold: str | None) -> tuple[int, int] | None:
+    if fold is None:
+        return None
+    number, _, count = fold.partition("/")
+    if not (number.isdecimal() and count.isdecimal()):
+        msg = f"write it as 2/5, got {fold!r}"
+        raise typer.BadParameter(msg, param_hint="--fold")
+    return int(number), int(count)

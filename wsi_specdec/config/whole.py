@@ -15,8 +15,9 @@ class ArmConfig(StageConfig):
     """One method in a comparison: what it changes in `train`."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_-]*$")]
-    weight_decay: NonNegative | None = None
-    sd_coef: NonNegative | None = None
+    # "auto" searches it for this arm alone, as `train.search` says.
+    weight_decay: NonNegative | Literal["auto"] | None = None
+    sd_coef: NonNegative | Literal["auto"] | None = None
     stain: StainMethod | None = None
 
     def apply(self, train: TrainConfig, seed: int) -> TrainConfig:
@@ -54,11 +55,16 @@ class PipelineConfig(StageConfig):
     runner: RunnerConfig = Field(default_factory=RunnerConfig)
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> "PipelineConfig":
+    def _arms_and_seeds_are_sound(self) -> "PipelineConfig":
         names = [arm.name for arm in self.arms]
         if len(set(names)) != len(names):
             msg = f"arms must have different names, got {names}"
             raise ValueError(msg)
+        for arm in self.arms:
+            settings = arm.apply(self.train, 0)
+            if settings.sd_coef == settings.weight_decay == "auto":
+                msg = f"arm {arm.name}: sd_coef and weight_decay cannot both be 'auto'"
+                raise ValueError(msg)
         if len(set(self.seeds)) != len(self.seeds):
             msg = f"seeds must differ, got {list(self.seeds)}"
             raise ValueError(msg)

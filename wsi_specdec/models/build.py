@@ -21,6 +21,8 @@ Constants = tuple[float, float, float]
 # For networks trained from scratch: nearly maps [0, 1] to [-2, 2].
 SCRATCH_MEAN: Constants = (0.5, 0.5, 0.5)
 SCRATCH_STD: Constants = (0.25, 0.25, 0.25)
+# timm's name for the number of channels.
+IN_CHANS = "in_chans"
 
 
 def build_classifier(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
@@ -45,6 +47,9 @@ def build_classifier(spec: ModelSpec, *, pretrained: bool = False) -> nn.Module:
 
     config = _default_config(spec.arch)
     arguments = dict(spec.arch_args)
+    if arguments.get(IN_CHANS, 3) not in (1, 3):
+        msg = f"tiles have 3 channels, or 1 as grey: {IN_CHANS} cannot be {arguments[IN_CHANS]}"
+        raise ModelError(msg)
     if config.get("fixed_input_size"):
         arguments.setdefault("img_size", spec.tile_size)
     try:

@@ -6,7 +6,10 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from torch import Tensor, nn
 
+from wsi_specdec.models.build import IN_CHANS
 from wsi_specdec.models.spec import ModelSpec
+
+_LUMA = (0.299, 0.587, 0.114)
 
 
 def preprocess(tiles: Tensor, spec: ModelSpec) -> Tensor:
@@ -19,13 +22,21 @@ def preprocess(tiles: Tensor, spec: ModelSpec) -> Tensor:
 
     Returns
     -------
-    float32, (n, 3, T, T), channels-last in memory.
+    float32, (n, channels, T, T), channels-last in memory.
     """
     return standardise(tiles.permute(0, 3, 1, 2).float().div_(255), spec)
 
 
 def standardise(pixels: Tensor, spec: ModelSpec) -> Tensor:
-    """Centre and scale pixels (n, 3, T, T) in [0, 1] by the spec's constants, in place."""
+    """Centre and scale pixels (n, 3, T, T) in [0, 1] by the spec's constants, in place.
+
+    A network of one channel (`in_chans` in `arch_args`) gets their luma, (n, 1, T, T), by the
+    weights of ITU-R BT.601; the mean over the channels of each constant goes with it.
+    """
+    if spec.arch_args.get(IN_CHANS, 3) == 1:
+        weights = torch.tensor(_LUMA, device=pixels.device).view(1, 3, 1, 1)
+        luma = (pixels * weights).sum(dim=1, keepdim=True)
+        return luma.sub_(sum(spec.mean) / 3).div_(sum(spec.std) / 3)
     mean = torch.tensor(spec.mean, device=pixels.device).view(1, 3, 1, 1)
     std = torch.tensor(spec.std, device=pixels.device).view(1, 3, 1, 1)
     return pixels.sub_(mean).div_(std)

@@ -33,7 +33,13 @@ def prefetched(
                 future.cancel()
 
 
-def decode_threads(device: torch.device) -> int:
-    """Threads to decode with: beside a network on the CPU half the cores, else all of them."""
-    cores = len(os.sched_getaffinity(0))
+def decode_threads(device: torch.device, processes: int = 1) -> int:
+    """Threads to decode with: beside a network on the CPU half the cores, else all of them.
+
+    Parameters
+    ----------
+    processes
+        How many of them share the cores.
+    """
+    cores = len(os.sched_getaffinity(0)) // processes
     return max(1, cores // 2) if device.type == "cpu" else cores

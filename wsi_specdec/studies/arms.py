@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wsi_specdec.aggregation import fit_aggregator, make_calls, save_aggregator
 from wsi_specdec.cohort import Slide
-from wsi_specdec.config import ArmConfig, PipelineConfig
+from wsi_specdec.config import ArmConfig, PipelineConfig, TrainConfig
 from wsi_specdec.errors import SettingsMismatchError
 from wsi_specdec.files import read_json, write_json
 from wsi_specdec.keys import (
@@ -21,11 +22,12 @@ from wsi_specdec.keys import (
     SCORES_DIR,
     TRAIN,
 )
+from wsi_specdec.models import load_spec
 from wsi_specdec.provenance import provenance
 from wsi_specdec.scoring import score_stores
 from wsi_specdec.store import TileStore
 from wsi_specdec.store.calls import write_calls
-from wsi_specdec.training import train
+from wsi_specdec.training import train_searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,12 @@ def run_arm(
     settings = run.arm.apply(config.train, run.seed)
     with timed(run.cost, "train"):
         try:
-            train(cohort.stores, cohort.slides, run.model, settings, cohort.stain_dir)
+            train_searched(cohort.stores, cohort.slides, run.model, settings, cohort.stain_dir)
         except SettingsMismatchError:
             if not overwrite:
                 raise
             shutil.rmtree(run.folder)
-            train(cohort.stores, cohort.slides, run.model, settings, cohort.stain_dir)
+            train_searched(cohort.stores, cohort.slides, run.model, settings, cohort.stain_dir)
     judged = [s for s in cohort.slides if s.split not in (None, TRAIN)]
     stores = {s.slide_id: cohort.stores[s.slide_id] for s in judged if s.slide_id in cohort.stores}
     with timed(run.cost, "score"):
@@ -116,6 +118,20 @@ def run_arm(
     )
     save_aggregator(run.folder / AGGREGATOR_DIR, aggregator)
     write_calls(run.calls, make_calls(run.scores, judged, aggregator, cohort.states))
+
+
+def arm_settings(runs: Sequence[ArmRun], train: TrainConfig) -> dict[str, Any]:
+    """Return an arm's settings, alike in all its seeds.
+
+    One that was searched (`auto`) is what the search came to: a list where seeds differ.
+    """
+    applied = runs[0].arm.apply(train, 0)
+    settings: dict[str, Any] = applied.model_dump(mode="json", exclude={"seed"})
+    name = applied.searched
+    if name is not None:
+        chosen = [load_spec(run.model).training["settings"][name] for run in runs]
+        settings[name] = chosen[0] if len(set(chosen)) == 1 else chosen
+    return settings
 
 
 def read_cost(path: Path) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from wsi_specdec.losses import LossParts, SpectralDecoupling
 from wsi_specdec.training.data import TileSet, TrainingData, choose_tiles
 from wsi_specdec.training.run import train
+from wsi_specdec.training.search import train_searched
 from wsi_specdec.training.temperature import fit_temperature
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "choose_tiles",
     "fit_temperature",
     "train",
+    "train_searched",
 ]

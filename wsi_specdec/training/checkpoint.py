@@ -1,4 +1,4 @@
-"""Where a training stands, as one file, so that a kill leaves the last epoch or this one."""
+"""Where a training stands, as one file, so that a kill costs little and spoils nothing."""
 
 import json
 from collections.abc import Mapping
@@ -15,66 +15,83 @@ from wsi_specdec.config import differences
 from wsi_specdec.errors import ModelError, SettingsMismatchError
 from wsi_specdec.files import write_bytes
 from wsi_specdec.keys import CHECKPOINT_DIR
+from wsi_specdec.models import read_tensors
+from wsi_specdec.training.loop import Position
+from wsi_specdec.training.optimiser import optimised
+from wsi_specdec.training.task import Task
 
 _FILE = "last.safetensors"
+_BEST = "best-{:05d}.safetensors"
 _STATE = "state"
 _MODEL = "model."
 _OPTIMISER = "optimiser."
+_AVERAGE = "average."
+_TOTALS = "totals"
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """State after a whole epoch. Random streams are derived from the seed, so none is kept.
+    """State of a training. Random streams are derived from the seed, so none is kept.
 
     Attributes
     ----------
-    epochs_done
-        Epochs that are finished.
     settings
         What the training was started with.
     history
         A row per finished epoch.
+    position
+        How far the next epoch has come.
     tensors
-        Weights, buffers and the optimiser's moments.
+        Weights, buffers, the optimiser's moments and the mean of the weights.
     """
 
-    epochs_done: int
     settings: Mapping[str, Any]
     history: list[dict[str, Any]]
+    position: Position
     tensors: dict[str, Tensor] = field(repr=False)
 
-    def restore(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        """Set the network and the optimiser to this state."""
-        weights = {
-            k.removeprefix(_MODEL): v for k, v in self.tensors.items() if k.startswith(_MODEL)
-        }
-        module.load_state_dict(weights)
-        state = optimiser.state_dict()
-        state["state"] = {}
-        for number, parameter in enumerate(_parameters(optimiser)):
-            prefix = f"{_OPTIMISER}{number}."
-            found = {k: v for k, v in self.tensors.items() if k.startswith(prefix)}
-            state["state"][number] = {
-                k.removeprefix(prefix): _laid_out(v, parameter) for k, v in found.items()
+    def restore(self, task: Task) -> None:
+        """Set the network, its mean and the optimiser to this state."""
+        task.module.load_state_dict(self._within(_MODEL))
+        if task.average is not None:
+            task.average.module.load_state_dict(self._within(_AVERAGE))
+        state = task.optimiser.state_dict()
+        state["state"] = {
+            number: {
+                name: _laid_out(value, parameter)
+                for name, value in self._within(f"{_OPTIMISER}{number}.").items()
             }
-        optimiser.load_state_dict(state)
+            for number, parameter in enumerate(optimised(task.optimiser))
+        }
+        task.optimiser.load_state_dict(state)
+
+    def _within(self, prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
 
 
 def save_checkpoint(
     out: Path,
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    task: Task,
     settings: Mapping[str, Any],
     history: list[dict[str, Any]],
+    position: Position,
 ) -> None:
-    """Write the state after an epoch over the last one, atomically."""
-    tensors = {f"{_MODEL}{k}": v for k, v in module.state_dict().items()}
-    for number, parameter in enumerate(_parameters(optimiser)):
-        for name, value in optimiser.state[parameter].items():
-            tensors[f"{_OPTIMISER}{number}.{name}"] = value
-    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    state = {"settings": dict(settings), "history": history}
-    data = save(plain, {_STATE: json.dumps(state, allow_nan=False)})
+    """Write the state over the last one, atomically."""
+    tensors = {_TOTALS: position.totals} | _named(_MODEL, task.module)
+    if task.average is not None:
+        tensors |= _named(_AVERAGE, task.average.module)
+    for number, parameter in enumerate(optimised(task.optimiser)):
+        for name, value in task.optimiser.state[parameter].items():
+            # SGD without momentum holds a None.
+            if isinstance(value, Tensor):
+                tensors[f"{_OPTIMISER}{number}.{name}"] = value
+    state = {
+        "settings": dict(settings),
+        "history": history,
+        "step": position.step,
+        "seconds": position.seconds,
+    }
+    data = save(_plain(tensors), {_STATE: json.dumps(state, allow_nan=False)})
     write_bytes(out / CHECKPOINT_DIR / _FILE, data)
 
 
@@ -94,11 +111,39 @@ def load_checkpoint(out: Path) -> Checkpoint | None:
             state = json.loads(file.metadata()[_STATE])
             # Cloned, since what the file holds is mapped and not this process's own.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        history = list(state["history"])
-        return Checkpoint(len(history), state["settings"], history, tensors)
+        position = Position(int(state["step"]), tensors.pop(_TOTALS), float(state["seconds"]))
+        return Checkpoint(state["settings"], list(state["history"]), position, tensors)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         msg = f"the checkpoint {path} is damaged ({error}); remove it to train from the start"
         raise ModelError(msg) from error
+
+
+def save_best(out: Path, epoch: int, module: nn.Module) -> None:
+    """Keep the weights of the best epoch so far, beside those of earlier ones.
+
+    `drop_worse` removes the earlier ones, once a checkpoint says that this epoch is done.
+    """
+    path = out / CHECKPOINT_DIR / _BEST.format(epoch)
+    write_bytes(path, save(_plain(_named("", module))))
+
+
+def drop_worse(out: Path, epoch: int) -> None:
+    """Remove kept weights of other epochs than the best."""
+    folder = out / CHECKPOINT_DIR
+    for path in folder.glob(_BEST.replace("{:05d}", "*")):
+        if path.name != _BEST.format(epoch):
+            path.unlink()
+
+
+def load_best(out: Path, epoch: int, module: nn.Module) -> None:
+    """Set a network to the weights of the best epoch.
+
+    Raises
+    ------
+    ModelError
+        If they are missing or damaged.
+    """
+    module.load_state_dict(read_tensors(out / CHECKPOINT_DIR / _BEST.format(epoch)))
 
 
 def check_settings(kept: Mapping[str, Any], asked: Mapping[str, Any], out: Path) -> None:
@@ -118,10 +163,14 @@ def check_settings(kept: Mapping[str, Any], asked: Mapping[str, Any], out: Path)
         raise SettingsMismatchError(msg)
 
 
-def _parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
-    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+def _named(prefix: str, module: nn.Module) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in module.state_dict().items()}
 
 
-def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def _laid_out(value: Tensor, parameter: nn.Parameter) -> Tensor:
     """Give a moment its parameter's memory format, as the fused step expects; keep scalars."""
     return torch.empty_like(parameter).copy_(value) if value.ndim else value

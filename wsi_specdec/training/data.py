@@ -1,7 +1,7 @@
 """Which tiles are learned from and with which labels."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,8 @@ from wsi_specdec.keys import TRAIN, UNKNOWN_LABEL, VALIDATION
 from wsi_specdec.store import TileStore
 
 LabelSource = Literal["tile", "slide"]
+# Tells which tiles of a store to use: bool, (N,).
+Good = Callable[[TileStore], NDArray[np.bool_]]
 _MADE_FROM = ("slide_id", "params_sha256", "slide_fingerprint")
 _SHOWN = 5
 
@@ -31,12 +33,15 @@ class TileSet:
         Position in `stores` and tile number within it: int64, (n,).
     label
         Class of each tile: int64, (n,).
+    patients
+        Patient of each store.
     """
 
     stores: tuple[TileStore, ...]
     store_index: NDArray[np.int64]
     tile_index: NDArray[np.int64]
     label: NDArray[np.int64]
+    patients: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.label)
@@ -59,21 +64,27 @@ class TrainingData:
     train: TileSet
     validation: TileSet
     label_source: LabelSource
+    classes: tuple[str, ...]
 
-    def counts(self) -> dict[str, int]:
-        """Slides and tiles of each split, and how many of the tiles are positive."""
-        counts: dict[str, int] = {}
-        for name, tiles in ((TRAIN, self.train), (VALIDATION, self.validation)):
-            counts[f"{name}_slides"] = len(tiles.stores)
-            counts[f"{name}_tiles"] = len(tiles)
-            counts[f"{name}_positive_tiles"] = int((tiles.label == 1).sum())
-        return counts
+    def counts(self) -> dict[str, dict[str, int | list[int]]]:
+        """Patients, slides and tiles of each split, and the tiles of each class."""
+        return {
+            name: {
+                "patients": len(set(tiles.patients)),
+                "slides": len(tiles.stores),
+                "tiles": len(tiles),
+                "tiles_of_class": np.bincount(tiles.label, minlength=len(self.classes)).tolist(),
+            }
+            for name, tiles in ((TRAIN, self.train), (VALIDATION, self.validation))
+        }
 
 
 def choose_tiles(
     stores: Mapping[str, TileStore],
     slides: Sequence[Slide],
     labels: Literal["auto", "tile", "slide"],
+    classes: Sequence[str] = ("normal", "tumour"),
+    good: Good | None = None,
 ) -> TrainingData:
     """Choose the tiles to learn from and to validate on.
 
@@ -88,6 +99,10 @@ def choose_tiles(
         Slide id to tile store.
     slides
         The manifest; splits `train` and `validation` are used.
+    classes
+        Names of the labels 0, 1, …; the first is that of a slide without findings.
+    good
+        Tells which tiles of a store to use, in both splits; none uses all.
 
     Raises
     ------
@@ -96,7 +111,9 @@ def choose_tiles(
     ManifestError
         If a training slide has no label of either kind, or contradicts its tiles' labels.
     NotEnoughDataError
-        If there is no training slide, or the training tiles are of one class.
+        If there is no training slide, or no training tile of a class.
+    StoreError
+        If a tile's label is none of the classes, or a store lacks a measure that `good` needs.
     """
     check_unique(slides)
     check_leaks(slides)
@@ -110,9 +127,12 @@ def choose_tiles(
     annotated = any(bool((stores[s.slide_id].label >= 0).any()) for s in split[TRAIN])
     source: LabelSource = ("tile" if annotated else "slide") if labels == "auto" else labels
     _check_labelled(split[TRAIN], stores, source)
-    train, validation = (_tile_set(split[name], stores, source) for name in (TRAIN, VALIDATION))
-    _check_classes(train, source)
-    return TrainingData(train, validation, source)
+    train, validation = (
+        _tile_set(split[name], stores, source, len(classes), good) for name in (TRAIN, VALIDATION)
+    )
+    offered = [stores[slide.slide_id] for slide in split[TRAIN]]
+    _check_classes(train, source, classes, _bad_ones(offered, good))
+    return TrainingData(train, validation, source, tuple(classes))
 
 
 def _with_store(
@@ -123,36 +143,51 @@ def _with_store(
 
 
 def _tile_set(
-    slides: Sequence[Slide], stores: Mapping[str, TileStore], source: LabelSource
+    slides: Sequence[Slide],
+    stores: Mapping[str, TileStore],
+    source: LabelSource,
+    classes: int,
+    good: Good | None,
 ) -> TileSet:
     used: list[TileStore] = []
+    patients: list[str] = []
     columns: list[NDArray[np.int64]] = [np.empty((3, 0), np.int64)]
     for slide in slides:
         store = stores[slide.slide_id]
-        label = _labels(slide, store, source)
-        known = np.flatnonzero(label != UNKNOWN_LABEL)
+        label = _labels(slide, store, source, classes)
+        used_ones = label != UNKNOWN_LABEL
+        if good is not None:
+            used_ones &= good(store)
+        known = np.flatnonzero(used_ones)
         if len(known):
             number = np.full(len(known), len(used), np.int64)
             columns.append(np.stack([number, known, label[known]]))
             used.append(store)
+            patients.append(slide.patient_id)
     store_index, tile_index, label = np.concatenate(columns, axis=1)
-    return TileSet(tuple(used), store_index, tile_index, label)
+    return TileSet(tuple(used), store_index, tile_index, label, tuple(patients))
 
 
-def _labels(slide: Slide, store: TileStore, source: LabelSource) -> NDArray[np.int64]:
+def _labels(slide: Slide, store: TileStore, source: LabelSource, classes: int) -> NDArray[np.int64]:
     """Label of every tile, int64 (N,)."""
     of_slide = UNKNOWN_LABEL if slide.label is None else slide.label
+    if of_slide >= classes:
+        msg = f"slide {slide.slide_id} has the label {of_slide}, and there are {classes} `classes`"
+        raise ManifestError(msg)
     if source == "slide":
         return np.full(store.n_tiles, of_slide, np.int64)
     label = store.label.astype(np.int64)
-    if len(label) and label.max() > 1:
-        msg = f"{store.path} has the tile label {label.max()}; tiles are told apart as 0 and 1"
+    if len(label) and label.max() >= classes:
+        msg = (
+            f"{store.path} has the tile label {label.max()}, and there are {classes} `classes`; "
+            "name them all in the setting of that name"
+        )
         raise StoreError(msg)
     if of_slide == 0:
-        if (label == 1).any():
+        if (label > 0).any():
             msg = (
                 f"the manifest calls the slide {slide.slide_id} normal, but {store.path} has "
-                f"{int((label == 1).sum())} tumour tiles; correct its label or its annotation"
+                f"{int((label > 0).sum())} tiles that are not; correct its label or its annotation"
             )
             raise ManifestError(msg)
         return np.zeros(store.n_tiles, np.int64)
@@ -180,11 +215,17 @@ def _check_labelled(
         raise ManifestError(msg)
 
 
-def _check_classes(tiles: TileSet, source: LabelSource) -> None:
-    counts = np.bincount(tiles.label, minlength=2)
+def _bad_ones(stores: Sequence[TileStore], good: Good | None) -> int:
+    """Count the tiles that were left out for their quality."""
+    return 0 if good is None else sum(int((~good(store)).sum()) for store in stores)
+
+
+def _check_classes(tiles: TileSet, source: LabelSource, classes: Sequence[str], bad: int) -> None:
+    counts = np.bincount(tiles.label, minlength=len(classes))
     if (counts == 0).any():
+        found = ", ".join(f"{n} {name}" for n, name in zip(counts, classes, strict=True))
+        left = f"; min_tissue and quality left out {bad}" if bad else ""
         msg = (
-            f"training needs tiles of both classes; by {source} labels there are "
-            f"{counts[0]} normal and {counts[1]} tumour tiles"
+            f"training needs tiles of every class; by {source} labels there are {found} tiles{left}"
         )
         raise NotEnoughDataError(msg)

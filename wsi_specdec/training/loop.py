@@ -1,83 +1,88 @@
-"""One epoch of training, and one look at the validation tiles."""
+"""One epoch of training."""
 
+import time
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from wsi_specdec.config import TrainConfig
 from wsi_specdec.errors import ConfigError
-from wsi_specdec.losses import LossParts, SpectralDecoupling
-from wsi_specdec.models import ModelSpec, predict_logits, prefetched, standardise
 from wsi_specdec.progress import Ticker
-from wsi_specdec.training.augment import augment
+from wsi_specdec.training.feed import Feed
 from wsi_specdec.training.optimiser import learning_rate
-from wsi_specdec.training.sampling import epoch_batches
-from wsi_specdec.training.seeds import Stream, generator, torch_seed
-from wsi_specdec.training.source import TileSource
+from wsi_specdec.training.sampling import Groups, draw_epoch
+from wsi_specdec.training.seeds import Stream, torch_seed
+from wsi_specdec.training.task import REPORTED, Task, train_step
 
 # Looking at a number makes the CPU wait for an accelerator, so it is not done at every step.
-_NOTE_EVERY = 20
-_VALIDATION_BATCH = 256
-
-Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
+_LOOK_EVERY = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What is trained, with what, and how."""
+class Position:
+    """How far an epoch has come.
 
-    module: nn.Module
-    optimiser: torch.optim.Optimizer
-    loss: SpectralDecoupling
-    spec: ModelSpec
-    config: TrainConfig
-    device: torch.device
+    Attributes
+    ----------
+    step
+        Steps taken.
+    totals
+        Sums over them of what `train_step` reports, (4,).
+    seconds
+        Seconds they took, also in processes that were ended before.
+    """
 
-    def forward(self, tiles: Tensor, label: Tensor, rng: np.random.Generator) -> "StepParts":
-        """Augment a batch, run the network and compute the loss."""
-        pixels = standardise(augment(tiles, self.config, rng), self.spec)
-        low = self.config.precision == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-            logits = self.module(pixels)
-        return StepParts(self.loss(logits, label), logits.detach().float().abs().mean())
-
-
-@dataclass(frozen=True, slots=True)
-class StepParts:
-    """The parts of the loss, and the mean |logit|."""
-
-    loss: LossParts
-    mean_abs_logit: Tensor
-
-    def stacked(self) -> Tensor:
-        """All four as one tensor without a gradient."""
-        return torch.stack([*(part.detach() for part in self.loss), self.mean_abs_logit])
+    step: int = 0
+    totals: Tensor = field(default_factory=lambda: torch.zeros(REPORTED))
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class EpochMeans:
-    """Means over the steps of an epoch."""
+class Reading:
+    """Means over the steps of an epoch so far."""
 
     loss: float
     cross_entropy: float
     logit_penalty: float
     mean_abs_logit: float
     lr: float
+    tiles_per_s: float
 
 
-def train_epoch(task: Task, source: TileSource, epoch: int, tick: Ticker, note: str) -> EpochMeans:
-    """Train on one epoch's batches, read ahead while the network computes.
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Who is told of an epoch's advance.
+
+    Attributes
+    ----------
+    tick
+        Shows it to the user.
+    note
+        Text in front of its numbers, and behind them.
+    on_step
+        Called after each step, and may keep a checkpoint.
+    on_look
+        Called with the step, counted over all epochs, and the means, now and then.
+    """
+
+    tick: Ticker
+    note: tuple[str, str]
+    on_step: Callable[[Position], None]
+    on_look: Callable[[int, Reading], None]
+
+
+def train_epoch(task: Task, feed: Feed, epoch: int, start: Position, watchers: Watchers) -> Reading:
+    """Train on one epoch's batches, or on those that are left of it.
 
     Parameters
     ----------
     epoch
         Counted from 0.
-    tick, note
-        Called after each step, with `note` before the step's numbers.
+    start
+        Where an ended process left the epoch.
 
     Raises
     ------
@@ -85,66 +90,53 @@ def train_epoch(task: Task, source: TileSource, epoch: int, tick: Ticker, note: 
         If the loss is no longer finite.
     """
     config = task.config
-    label = source.tiles.label
-    batches = epoch_batches(
-        label, config.batch_size, balance=config.balance_classes, seed=config.seed, epoch=epoch
-    )
-
-    def read(rows: NDArray[np.int64]) -> Batch:
-        return source.read(rows), label[rows]
-
-    # Dropout and the like draw from the global generator.
-    torch.manual_seed(torch_seed(config.seed, Stream.DROPOUT, epoch))
+    order = draw_epoch(Groups.of(feed.source.tiles), config, epoch)
     task.module.train()
-    totals = torch.zeros(4, device=task.device)
-    lr = 0.0
-    with closing(prefetched(read, batches)) as ready:
-        for step, batch in enumerate(ready):
-            lr = learning_rate(epoch * len(batches) + step, len(batches), config)
-            rng = generator(config.seed, Stream.AUGMENTATION, epoch, step)
-            totals += train_step(task, batch, lr, rng).stacked()
-            tick(note=_note(note, totals / (step + 1)) if step % _NOTE_EVERY == 0 else "")
-    loss, cross_entropy, penalty, logit = (totals / len(batches)).tolist()
-    _check_finite(np.float32(loss), "loss", task)
-    return EpochMeans(loss, cross_entropy, penalty, logit, lr)
+    totals = start.totals.to(task.device)
+    began = time.monotonic() - start.seconds
+    before = epoch * len(order)
+
+    def reading(steps: int) -> Reading:
+        means = (totals / max(1, steps)).tolist()
+        check_finite(np.float32(means[0]), "loss", config.lr)
+        rate = steps * len(order[0]) / max(1e-9, time.monotonic() - began)
+        lr = learning_rate(before + max(0, steps - 1), len(order), config)
+        loss, base, penalty, logit = means
+        return Reading(loss, base, penalty, logit, lr, round(rate, 1))
+
+    with closing(feed.batches(order, start.step, seed=config.seed, epoch=epoch)) as ready:
+        for step, batch in enumerate(ready, start.step):
+            # Dropout and the like draw from the global generator.
+            torch.manual_seed(torch_seed(config.seed, Stream.DROPOUT, epoch, step, task.ranks.rank))
+            lr = learning_rate(before + step, len(order), config)
+            totals += train_step(task, batch, lr)
+            if task.average is not None:
+                task.average.after_step(before + step, config)
+            note = ""
+            if step % _LOOK_EVERY == 0:
+                now = reading(step + 1)
+                watchers.on_look(before + step, now)
+                note = _note(watchers.note, now)
+            watchers.tick(note=note)
+            watchers.on_step(Position(step + 1, totals, time.monotonic() - began))
+    return reading(len(order))
 
 
-def train_step(task: Task, batch: Batch, lr: float, rng: np.random.Generator) -> StepParts:
-    """Take one step of the optimiser at the learning rate `lr`."""
-    tiles, label = (torch.from_numpy(array).to(task.device) for array in batch)
-    for group in task.optimiser.param_groups:
-        group["lr"] = lr
-    parts = task.forward(tiles, label, rng)
-    task.optimiser.zero_grad()
-    torch.autograd.backward(parts.loss.loss)
-    task.optimiser.step()
-    return parts
-
-
-def validation_logits(task: Task, source: TileSource) -> NDArray[np.float32]:
-    """Logits of every tile, (n, outputs), as scoring computes them.
+def check_finite(values: np.ndarray | np.floating, name: str, lr: float) -> None:
+    """Refuse numbers that are not finite.
 
     Raises
     ------
     ConfigError
-        If one is not finite.
+        Naming them, and the learning rate.
     """
-    rows = np.arange(len(source.tiles))
-    starts = range(0, len(rows), _VALIDATION_BATCH)
-    parts = (rows[start : start + _VALIDATION_BATCH] for start in starts)
-    with closing(prefetched(source.read, parts)) as ready:
-        logits = [predict_logits(task.module, task.spec, tiles, task.device) for tiles in ready]
-    together = np.concatenate(logits)
-    _check_finite(together, "logit of a validation tile", task)
-    return together
-
-
-def _check_finite(values: NDArray[np.float32] | np.float32, name: str, task: Task) -> None:
     if not np.isfinite(values).all():
-        msg = f"the training diverged (a {name} is not finite): lower the lr, now {task.config.lr}"
+        msg = f"the training diverged (a {name} is not finite): lower the lr, now {lr}"
         raise ConfigError(msg)
 
 
-def _note(prefix: str, means: Tensor) -> str:
-    loss, _, _, logit = means.tolist()
-    return f"{prefix} loss {loss:.3f} |logit| {logit:.2f}"
+def _note(around: tuple[str, str], now: Reading) -> str:
+    numbers = (
+        f"loss {now.loss:.3f} |logit| {now.mean_abs_logit:.2f} {now.tiles_per_s:.0f} patches/s"
+    )
+    return " ".join(part for part in (around[0], numbers, around[1]) if part)

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_expit
+from scipy.special import log_expit, log_softmax
 
 TEMPERATURE_BOUNDS: Final = (0.05, 20.0)
 
@@ -13,9 +13,19 @@ TEMPERATURE_BOUNDS: Final = (0.05, 20.0)
 def cross_entropy(
     logits: NDArray[np.floating], label: NDArray[np.int64], temperature: float = 1.0
 ) -> float:
-    """Mean negative log-likelihood of labels (n,) under one logit each (n,) over `temperature`."""
-    signed = np.where(label == 1, logits, -logits).astype(np.float64)
-    return float(-log_expit(signed / temperature).mean())
+    """Mean negative log-likelihood of labels under logits over `temperature`.
+
+    Parameters
+    ----------
+    logits
+        (n,) or (n, 1), of the positive class; or (n, classes).
+    label
+        (n,).
+    """
+    scaled = logits.astype(np.float64).reshape(len(label), -1) / temperature
+    if scaled.shape[1] == 1:
+        return float(-log_expit(np.where(label == 1, scaled[:, 0], -scaled[:, 0])).mean())
+    return float(-log_softmax(scaled, axis=1)[np.arange(len(label)), label].mean())
 
 
 def fit_temperature(logits: NDArray[np.floating], label: NDArray[np.int64]) -> float:
@@ -27,12 +37,12 @@ def fit_temperature(logits: NDArray[np.floating], label: NDArray[np.int64]) -> f
     Parameters
     ----------
     logits, label
-        (n,) each.
+        As for `cross_entropy`.
 
     Returns
     -------
     float
-        1 where the labels are not of both classes: nothing can be learned from them.
+        1 where the labels are all of one class: nothing can be learned from them.
     """
     if len(np.unique(label)) < 2:
         return 1.0
