@@ -8,29 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from wsi_specdec.aggregation import (
-    fit_aggregator,
     load_aggregator,
     make_calls,
-    save_aggregator,
 )
 from wsi_specdec.cohort import (
     Slide,
     assign_splits,
     evaluated_cohorts,
-    fold_slides,
     read_manifest,
     read_slides,
     write_manifest,
 )
 from wsi_specdec.config import (
-    AggregateConfig,
     AnyConfig,
     DemoConfig,
     PipelineConfig,
     ProcessConfig,
-    ScoreConfig,
     TileConfig,
-    TrainConfig,
     differences,
     dump_config,
     load_config,
@@ -46,13 +40,11 @@ from wsi_specdec.keys import (
     CALLS_FILE,
     CONFIG_FILE,
     COST_FILE,
-    LEDGER_FILE,
     MANIFEST_FILE,
     PROVENANCE_FILE,
     RESULTS_FILE,
     SCORES_DIR,
     STAIN_DIR,
-    TILES_DIR,
     TRAIN,
     VALIDATION,
     WEIGHTS_FILE,
@@ -61,14 +53,13 @@ from wsi_specdec.models import load_spec
 from wsi_specdec.progress import console
 from wsi_specdec.provenance import provenance
 from wsi_specdec.report import write_report
-from wsi_specdec.runner import LedgerSummary, read_ledger
+from wsi_specdec.runner import LedgerSummary, read_states
 from wsi_specdec.scoring import score_stores
 from wsi_specdec.stain import fit_stores
-from wsi_specdec.store import TileStore, find_stores, open_store, store_path
+from wsi_specdec.store import TileStore, open_store, store_path
 from wsi_specdec.store.calls import Call, write_calls
 from wsi_specdec.studies import ArmRun, Cohort, arm_settings, read_cost, run_arm, timed
 from wsi_specdec.tiling import tile_slides
-from wsi_specdec.training import train_searched
 
 # Settings that may change between two runs into one folder: they add to it, or cost little to redo.
 _FREE_SETTINGS = {
@@ -148,7 +139,7 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
     write_json(out / PROVENANCE_FILE, made_with)
 
     tiling = tile_slides(slides, out, config.tile, config.runner, overwrite=overwrite)
-    cohort = Cohort(slides, _stores(slides, out), _states(out), out / STAIN_DIR)
+    cohort = Cohort(slides, _stores(slides, out), read_states(out), out / STAIN_DIR)
     _fit_stains(config, cohort)
     runs = {arm.name: [ArmRun.within(out, arm, s) for s in config.seeds] for arm in config.arms}
     for name, of_arm in runs.items():
@@ -200,7 +191,7 @@ def run_process(config: ProcessConfig, *, overwrite: bool = False) -> Finished:
     tiling = tile_slides(slides, out, tile, config.runner, overwrite=overwrite)
     stores = _stores(slides, out)
     score_stores(stores, model, out / SCORES_DIR, config.score, out / STAIN_DIR)
-    calls = make_calls(out / SCORES_DIR, slides, aggregator, _states(out))
+    calls = make_calls(out / SCORES_DIR, slides, aggregator, read_states(out))
     write_calls(out / CALLS_FILE, calls)
     return Finished(out, tiling, write_report(out, config.report), calls=calls)
 
@@ -254,11 +245,6 @@ def _stores(slides: Sequence[Slide], out: Path) -> dict[str, TileStore]:
     return {slide_id: open_store(path) for slide_id, path in paths.items() if path.is_dir()}
 
 
-def _states(ledger: Path) -> dict[str, str]:
-    """Slide id to state, from a ledger or the run directory that holds it."""
-    return {row.slide_id: row.state for row in read_ledger(ledger)}
-
-
 def _fit_stains(config: PipelineConfig, cohort: Cohort) -> None:
     """Fit the profiles once, before the arms that share them."""
     settings = {arm.apply(config.train, 0).stain for arm in config.arms}
@@ -308,97 +294,3 @@ def _aggregator_folder(given: Path | None, model: Path) -> Path:
         )
         raise ConfigError(msg)
     return folder
-
-
-def train_model(
-    tiles: Path,
-    manifest: Path,
-    out: Path,
-    config: TrainConfig,
-    *,
-    fold: tuple[int, int] | None = None,
-) -> Path:
-    """Train on the stores of a run directory, as `wsi-specdec train` does.
-
-    With `fold`, (i, k), the i-th of k folds of patients validates, the others train, and `out`
-    gets the manifest that says so.
-
-    Raises
-    ------
-    ManifestError
-        If the manifest labels a slide that was never tiled.
-    """
-    slides = read_manifest(manifest)
-    if fold is not None:
-        slides = fold_slides(slides, *fold)
-        write_manifest(slides, out / MANIFEST_FILE)
-    stores = _open_stores(tiles)
-    _refuse_unknown(slides, stores, tiles, manifest)
-    return train_searched(stores, slides, out, config, _beside(tiles) / STAIN_DIR)
-
-
-def score_folder(tiles: Path, model: Path, out: Path, config: ScoreConfig) -> None:
-    """Score every store of a run directory, as `wsi-specdec score` does."""
-    score_stores(_open_stores(tiles), model, out, config, _beside(tiles) / STAIN_DIR)
-
-
-def aggregate_scores(
-    scores: Path,
-    manifest: Path,
-    out: Path,
-    config: AggregateConfig,
-    *,
-    aggregator: Path | None = None,
-    ledger: Path | None = None,
-) -> list[Call]:
-    """Call every scored slide, with a threshold chosen now or one given.
-
-    Parameters
-    ----------
-    aggregator
-        Folder of an aggregator to apply unchanged; None fits one on `config.fit_on`.
-    ledger
-        `ledger.csv` that explains slides without scores.
-    """
-    slides = read_manifest(manifest)
-    states = _states(ledger) if ledger else {}
-    if aggregator is None:
-        fitted = fit_aggregator(scores, slides, config, states=states, provenance=provenance())
-        save_aggregator(out / AGGREGATOR_DIR, fitted)
-    else:
-        fitted = load_aggregator(aggregator)
-    calls = make_calls(scores, slides, fitted, states)
-    write_calls(out / CALLS_FILE, calls)
-    return calls
-
-
-def rebuild_report(folder: Path) -> Path:
-    """Write a run's report anew, with the report settings of its config."""
-    config = load_config(folder / CONFIG_FILE)
-    whole = config.pipeline if isinstance(config, DemoConfig) else config
-    return write_report(folder, whole.report)
-
-
-def _open_stores(tiles: Path) -> dict[str, TileStore]:
-    return {slide_id: open_store(path) for slide_id, path in find_stores(tiles).items()}
-
-
-def _beside(tiles: Path) -> Path:
-    """Return the run directory, given it or its folder of stores."""
-    return tiles.parent if tiles.name == TILES_DIR else tiles
-
-
-def _refuse_unknown(
-    slides: Sequence[Slide], stores: Mapping[str, TileStore], tiles: Path, manifest: Path
-) -> None:
-    path = _beside(tiles) / LEDGER_FILE
-    explained = _states(path) if path.is_file() else {}
-    unknown = [
-        s.slide_id for s in slides if s.slide_id not in stores and s.slide_id not in explained
-    ]
-    if unknown:
-        msg = (
-            f"{manifest} has slides that are not in {tiles}: {', '.join(unknown[:10])}; "
-            "tile them, or take them out of the manifest"
-        )
-        raise ManifestError(msg)

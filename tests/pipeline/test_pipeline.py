@@ -23,7 +23,8 @@ from wsi_specdec.errors import (
     WsiSpecdecError,
 )
 from wsi_specdec.models import ModelSpec, build_classifier, save_model
-from wsi_specdec.pipeline import aggregate_scores, run_pipeline, run_process
+from wsi_specdec.pipeline import run_pipeline, run_process
+from wsi_specdec.steps import aggregate_scores
 
 Write = Callable[[str], Path]
 COMPLETE = """path,patient_id,label,split

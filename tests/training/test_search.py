@@ -19,7 +19,7 @@ from safetensors.torch import load
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from wsi_specdec import pipeline
+from wsi_specdec import steps
 from wsi_specdec.cli.app import make_app
 from wsi_specdec.cohort import Slide, write_manifest
 from wsi_specdec.config import (
@@ -398,7 +398,7 @@ def test_the_command_takes_numbers_and_auto(
     expected: tuple[object, object],
 ) -> None:
     taken: list[TrainConfig] = []
-    monkeypatch.setattr(pipeline, "train_model", lambda *given: taken.append(given[-1]))
+    monkeypatch.setattr(steps, "train_model", lambda *given, fold: taken.append(given[-1]))
     where = ["--tiles", str(cohort.folder), "--manifest", "m.csv", "--out", str(tmp_path)]
     app(["train", *where, *flags])
     assert [(config.sd_coef, config.weight_decay) for config in taken] == [expected]

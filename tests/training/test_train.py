@@ -74,6 +74,7 @@ def test_an_easy_task_is_learned_and_everything_is_written(
     out = run(cohort, tmp_path / "model", config)
     assert sorted(p.name for p in out.iterdir()) == [
         "MODEL_CARD.md",
+        "augmentations.png",
         "curves.png",
         "history.csv",
         "model.json",

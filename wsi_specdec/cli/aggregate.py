@@ -73,7 +73,7 @@ def aggregate(
     Example: wsi-specdec aggregate --scores run/scores --manifest slides.csv --out run
     --fit-on validation
     """
-    from wsi_specdec.pipeline import aggregate_scores
+    from wsi_specdec.steps import aggregate_scores
 
     if (fit_on is None) == (aggregator is None):
         msg = "give either --fit-on SPLIT or --aggregator FOLDER"

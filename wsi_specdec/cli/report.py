@@ -19,7 +19,7 @@ def report(
 
     Example: wsi-specdec report demo
     """
-    from wsi_specdec.pipeline import rebuild_report
+    from wsi_specdec.steps import rebuild_report
 
     set_output(quiet=quiet)
     typer.echo(rebuild_report(folder))

@@ -40,7 +40,7 @@ def score(
 
     Example: wsi-specdec score --tiles run --model run/model --out run/scores
     """
-    from wsi_specdec.pipeline import score_folder
+    from wsi_specdec.steps import score_folder
 
     set_output(quiet=quiet)
     settings = resolve(ScoreConfig, "score", config, {"batch_size": batch_size, "device": device})

@@ -4,7 +4,14 @@ A slide that crashes, hangs or outgrows its memory costs itself alone.
 """
 
 from wsi_specdec.runner.gauge import advance_tiles
-from wsi_specdec.runner.ledger import Ledger, LedgerSummary, Outcome, State, read_ledger
+from wsi_specdec.runner.ledger import (
+    Ledger,
+    LedgerSummary,
+    Outcome,
+    State,
+    read_ledger,
+    read_states,
+)
 from wsi_specdec.runner.memory import hand_back_memory
 from wsi_specdec.runner.pool import run_over_slides
 from wsi_specdec.runner.task import Task, TaskResult
@@ -19,5 +26,6 @@ __all__ = [
     "advance_tiles",
     "hand_back_memory",
     "read_ledger",
+    "read_states",
     "run_over_slides",
 ]

@@ -237,6 +237,11 @@ def read_ledger(path: Path) -> list[Outcome]:
         raise StoreError(msg) from error
 
 
+def read_states(path: Path) -> dict[str, State]:
+    """Read each slide's state from a ledger, or from the run directory that holds it."""
+    return {outcome.slide_id: outcome.state for outcome in read_ledger(path)}
+
+
 def _outcomes(journal: Path) -> Iterator[Outcome]:
     """Outcomes in a journal in their order, without what is none."""
     for value in read_journal(journal):
