@@ -4,7 +4,7 @@ Usage: python -m benchmarks.training --out DIR [--device auto] [--rounds 7] [--p
 
 1. A step with the penalty of spectral decoupling against the same step with plain cross-entropy:
    one network, one batch, taking turns; the median of the ratios of neighbouring steps, and the
-   peak memory (on a GPU as torch allocates it, on a CPU what processes of their own grow by).
+   peak of the memory that torch allocates.
 2. Patches per second of the training loop on tile stores, decoding every tile anew and with the
    tiles kept in memory, against the same step (augmentation included) on one batch that stays on
    the device, against the bare network's step on pixels that are ready for it, and against
@@ -16,10 +16,8 @@ bfloat16 on a GPU. Tiles are crops of shipped real tissue. Writes training.json 
 """
 
 import argparse
-import math
 import os
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -28,22 +26,19 @@ from typing import Any
 
 import torch
 
-from benchmarks.measuring import measure
 from benchmarks.summary import Target
 from benchmarks.training_data import Work, build, constant_batch, task_for
 from benchmarks.training_feeds import CACHED, FOLDER, LIMIT, NETWORK, STORE, rates, ways
 from benchmarks.training_steps import (
     KINDS,
     Interval,
-    command,
-    cuda_peaks,
     median_interval,
     paired_seconds,
+    peak_mb,
 )
 from wsi_specdec.files import write_json, write_text
 from wsi_specdec.models import resolve_device
 from wsi_specdec.provenance import git_revision, package_versions
-from wsi_specdec.training import TrainingData
 from wsi_specdec.training.setup import reproducible
 
 # What is measured where nothing else is asked for.
@@ -76,7 +71,7 @@ class Steps:
 
     @property
     def memory_ratio(self) -> float:
-        """Peak memory with the penalty over that without; NaN if one was not measured."""
+        """Peak memory with the penalty over that without."""
         return self.peak_mb["sd"] / self.peak_mb["plain"]
 
 
@@ -141,30 +136,6 @@ def table(steps: Steps, found: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def peaks(
-    folder: Path, work: Work, data: TrainingData, device: torch.device, rounds: int
-) -> dict[str, float]:
-    """Peak memory of a step of each kind, in MB.
-
-    On a CPU the median over processes of what each grew by in its steps, weights aside.
-    """
-    if device.type == "cuda":
-        return cuda_peaks(task_for(work, data, device), constant_batch(work, data, device))
-    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for _ in range(rounds):
-        for kind, values in found.items():
-            result = folder / "step.json"
-            wanted = [sys.executable, *command(kind, result, folder / "data", work)]
-            done = measure(wanted, result=result, log=folder / "step.log")
-            if done.failure:
-                msg = f"a step of the kind {kind} failed: {done.failure}"
-                raise RuntimeError(msg)
-            values.append(done.result["peak_mb"])
-    return {
-        kind: statistics.median(values) if values else math.nan for kind, values in found.items()
-    }
-
-
 def describe(work: Work, device: torch.device, args: argparse.Namespace) -> dict[str, Any]:
     """Tell what was measured, on what device."""
     settings = asdict(work) | {name: getattr(args, name) for name in ("rounds", "pairs", "workers")}
@@ -202,7 +173,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rounds", type=int, default=7, help="of epochs, of every way")
     parser.add_argument("--pairs", type=int, default=100, help="of steps")
-    parser.add_argument("--processes", type=int, default=3, help="of each step, for memory")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--model")
     for name in ("tile", "batch", "steps"):
@@ -227,10 +197,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = build(args.out / "data", work)
     task = task_for(work, data, device)
     with reproducible(device, task.config), ExitStack() as stack:
-        seconds = paired_seconds(task, constant_batch(work, data, device), args.pairs)
+        batch = constant_batch(work, data, device)
+        seconds = paired_seconds(task, batch, args.pairs)
+        peaks = peak_mb(task, batch)
         found = ways(work, task, data, args.workers, stack)
         taken = rates(work, found, device, args.rounds)
-    steps = summed_steps(seconds, peaks(args.out, work, data, device, args.processes))
+    steps = summed_steps(seconds, peaks)
     summed = rows(taken)
     checked = targets(steps, summed)
     described = describe(work, device, args)

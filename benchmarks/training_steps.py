@@ -1,27 +1,20 @@
-"""The step with spectral decoupling against the same step with plain cross-entropy.
+"""The step with spectral decoupling against the same step with plain cross-entropy."""
 
-As a program it takes one kind of step in a process of its own, for the memory that it needs:
-python -m benchmarks.training_steps --kind sd|plain --result FILE --data FOLDER --work JSON
-"""
-
-import argparse
-import json
-import os
+import gc
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.measuring import resident
-from benchmarks.training_data import Work, build, constant_batch, task_for
 from wsi_specdec.losses import LossParts, SpectralDecoupling
-from wsi_specdec.training import TrainingData
 from wsi_specdec.training.task import Batch, Task, train_step
 
 KINDS = ("sd", "plain")
@@ -102,50 +95,34 @@ def paired_seconds(task: Task, batch: Batch, pairs: int, seed: int = 0) -> list[
     return taken
 
 
-def cuda_peaks(task: Task, batch: Batch) -> dict[str, float]:
-    """Most memory that a step allocates on the GPU, in MB."""
+def peak_mb(task: Task, batch: Batch) -> dict[str, float]:
+    """Most memory that torch holds at a moment of a step of each kind, in MB.
+
+    On a GPU all of it, the weights too; on a CPU what is allocated since the step began. Resident
+    memory would tell more of the C library's reserves than of the step.
+    """
     peaks = {}
     for kind, variant in variants(task).items():
         step_seconds(variant, batch)
-        torch.cuda.reset_peak_memory_stats(task.device)
-        step_seconds(variant, batch)
-        peaks[kind] = torch.cuda.max_memory_allocated(task.device) / 1e6
+        if task.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(task.device)
+            step_seconds(variant, batch)
+            peaks[kind] = torch.cuda.max_memory_allocated(task.device) / 1e6
+        else:
+            peaks[kind] = _allocated_peak(variant, batch) / 1e6
     return peaks
 
 
-def command(kind: str, result: Path, data: Path, work: Work) -> list[str]:
-    """Arguments of an interpreter that takes steps of one kind and writes what memory it took."""
-    given = {"kind": kind, "result": result, "data": data, "work": json.dumps(asdict(work))}
-    options = [f"--{name}={value}" for name, value in given.items()]
-    return ["-m", "benchmarks.training_steps", *options]
-
-
-def steps_of(kind: str, work: Work, data: TrainingData) -> dict[str, float]:
-    """Take a few steps of one kind on the CPU; return the loss, and what memory they added."""
-    device = torch.device("cpu")
-    task = variants(task_for(work, data, device))[kind]
-    batch = constant_batch(work, data, device)
-    # Linux then counts the peak anew.
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    before = resident(os.getpid())["VmRSS"]
-    for _ in range(_WARM_UP):
-        report = train_step(task, batch, _LR)
-    peak = resident(os.getpid())["VmHWM"]
-    return {"loss": float(report[0]), "peak_mb": (peak - before) / 1e6}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Take steps of one kind; the process that started this one looks at its memory."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kind", choices=KINDS, required=True)
-    parser.add_argument("--result", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", required=True)
-    given = parser.parse_args(arguments)
-    work = Work(**json.loads(given.work))
-    found = steps_of(given.kind, work, build(given.data, work))
-    given.result.write_text(json.dumps(found), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+def _allocated_peak(task: Task, batch: Batch) -> int:
+    """Highest sum of what torch's allocator gave out and took back during a step, in bytes."""
+    # What an earlier step left must not be given back in this one.
+    task.optimiser.zero_grad()
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as found:
+        train_step(task, batch, _LR)
+    # The only place where each single allocation stands.
+    traced: Any = found.profiler
+    events = [e for e in traced.kineto_results.events() if e.name() == "[memory]"]
+    ordered = sorted(events, key=lambda event: event.start_ns())
+    highest: int = max(accumulate(event.nbytes() for event in ordered))
+    return highest

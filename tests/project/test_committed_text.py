@@ -28,7 +28,16 @@ FORBIDDEN = {
 }
 # A checkout without git (an unpacked archive) is walked instead; these are never committed.
 GENERATED = {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
-GENERATED |= {".hypothesis", ".import_linter_cache", "build", "dist", "demo", "runs", "htmlcov"}
+GENERATED |= {
+    ".peers",
+    ".hypothesis",
+    ".import_linter_cache",
+    "build",
+    "dist",
+    "demo",
+    "runs",
+    "htmlcov",
+}
 
 
 def committed_files() -> list[Path]:

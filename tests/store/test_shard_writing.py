@@ -28,7 +28,9 @@ def test_chunks_of_many_calls_lie_where_the_index_says(prefix: bytes, tmp_path: 
     path = tmp_path / "shard"
     with ShardWriter(path, 3001) as writer:
         for start in range(0, 3000, 1300):
-            writer.append([memoryview(chunk) for chunk in chunks[start : start + 1300]], prefix)
+            part = chunks[start : start + 1300]
+            numbers = np.arange(start, start + len(part))
+            writer.put(numbers, [memoryview(chunk) for chunk in part], prefix)
     data = path.read_bytes()
     index = np.frombuffer(data[-4 - 16 * 3001 : -4], "<u8").reshape(-1, 2)
     assert index[3000].tolist() == [2**64 - 1] * 2
@@ -41,6 +43,6 @@ def test_chunks_of_many_calls_lie_where_the_index_says(prefix: bytes, tmp_path: 
 def test_a_write_that_takes_only_part_is_carried_on_until_it_fails(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path / "shard", 10)
     with pytest.raises(OSError, match="File too large"):
-        writer.append([b"a" * 6_000, b"b" * 6_000])
+        writer.put(np.arange(2), [b"a" * 6_000, b"b" * 6_000])
     writer.__exit__(OSError, None, None)
     assert (tmp_path / "shard").stat().st_size == LIMIT

@@ -152,6 +152,80 @@ def test_encoded_chunks_may_be_parts_of_a_tile(tmp_path: Path, make_tiles: MakeT
     assert np.abs(read.astype(int) - tile).mean() < 2
 
 
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    order=st.permutations(range(11)), a_call=st.integers(1, 11), chunk_size=st.sampled_from([8, 16])
+)
+def test_tiles_in_any_order_are_read_as_those_in_turn(
+    tmp_path: Path, order: list[int], a_call: int, chunk_size: int
+) -> None:
+    tiles = np.random.default_rng(0).integers(0, 256, (11, 16, 16, 3), dtype=np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        # Three shards, the last of them part empty.
+        patch.setattr("wsi_specdec.store.schema._SHARD_TILES", 4)
+        writer = writer_of(tmp_path / "s.zarr", 11, codec="lossless", chunk_size=chunk_size)
+    encoded = [writer.encode(tile) for tile in tiles]
+    with writer:
+        for start in range(0, 11, a_call):
+            part = order[start : start + a_call]
+            writer.put_encoded(part, [chunk for tile in part for chunk in encoded[tile]])
+        finish(writer, 11)
+    store = open_store(tmp_path / "s.zarr")
+    assert store.layout.n_shards == 3
+    assert np.array_equal(store.read(np.arange(11)), tiles)
+    by_zarr = zarr.open_array(store.path / "tiles", mode="r")
+    assert np.array_equal(np.asarray(by_zarr[...]), tiles)
+    # In the file, chunks lie in the order in which they came.
+    shards = [np.array(order)[np.array(order) // 4 == number] for number in range(3)]
+    for number, came in enumerate(shards):
+        data = (store.path / "tiles" / "c" / str(number) / "0" / "0" / "0").read_bytes()
+        assert data.startswith(b"".join(chunk for tile in came for chunk in encoded[tile]))
+
+
+def test_a_shard_is_closed_once_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsi_specdec.store.schema._SHARD_TILES", 4)
+    with writer_of(tmp_path / "s.zarr", 10, codec="lossless") as writer:
+        chunk = writer.encode(np.zeros((16, 16, 3), np.uint8))
+        open_ones = []
+        for tile in (9, 0, 5, 1, 2, 3, 8, 4, 6, 7):
+            writer.put_encoded([tile], chunk)
+            open_ones.append(sorted(writer._open))
+            if tile == 3:
+                shard = writer._folder / "tiles" / "c" / "0" / "0" / "0" / "0"
+                assert shard.stat().st_size == 4 * (len(chunk[0]) + 16) + 4
+        finish(writer, 10)
+    assert open_ones == [[2], [0, 2], *[[0, 1, 2]] * 3, [1, 2], [1], [1], [1], []]
+
+
+@pytest.mark.parametrize("tiles", [[-1], [10], [3], [5, 5], [7, 3], [7, 5, 7]])
+def test_tiles_that_are_not_expected_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiles: list[int]
+) -> None:
+    monkeypatch.setattr("wsi_specdec.store.schema._SHARD_TILES", 4)
+    writer = writer_of(tmp_path / "s.zarr", 10, codec="lossless")
+    chunk = writer.encode(np.zeros((16, 16, 3), np.uint8))
+
+    def put() -> None:
+        with writer:
+            # Of a shard that is full by then, and of one that is not.
+            writer.put_encoded([0, 3, 2, 1, 6], chunk * 5)
+            writer.put_encoded(tiles, chunk * len(tiles))
+
+    with pytest.raises(StoreError, match="takes each of its 10 tiles once, got"):
+        put()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tiles_come_with_all_their_chunks(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreError, match="got 3 chunks for 1 tiles of 4"),
+        writer_of(tmp_path / "s.zarr", 1, chunk_size=8) as writer,
+    ):
+        writer.put_encoded([0], writer.encode(np.zeros((16, 16, 3), np.uint8))[:3])
+
+
 @pytest.mark.parametrize(
     "tiles",
     [

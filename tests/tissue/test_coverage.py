@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsi_specdec.tissue import area_fractions, tissue_fractions
+from wsi_specdec.tissue import area_fractions, coverage, tissue_fractions
 
 
 @given(
@@ -41,3 +41,17 @@ def test_no_tiles_and_dtypes() -> None:
     found = tissue_fractions(np.ones((2, 2), bool), 4.0, np.empty((0, 2), np.int64), 4)
     assert found.shape == (0,)
     assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_many_tiles_are_covered_as_each_alone(
+    in_order: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    mask = rng.random((70, 50)) < 0.5
+    coords = rng.integers(-30, 330, (500, 2))
+    if in_order:
+        coords = coords[np.lexsort(coords.T)]
+    alone = [tissue_fractions(mask, 4.3, coords[i : i + 1], 19)[0] for i in range(500)]
+    monkeypatch.setattr(coverage, "_TILES_AT_ONCE", 64)
+    assert tissue_fractions(mask, 4.3, coords, 19) == pytest.approx(np.array(alone), abs=1e-6)

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 import wsi_specdec.tissue.planes as planes_module
 from wsi_specdec.config import TissueConfig
 from wsi_specdec.tissue import find_tissue
+from wsi_specdec.tissue.fatty import fatty_tissue
 from wsi_specdec.tissue.planes import BLACK, PADDING, glass_levels, measure
 
 MPP = 8.0
@@ -30,6 +31,19 @@ def test_faint_areas_are_kept_where_enough_of_them_is_plain_tissue(
     assert found[150, 220]
     assert (found[60:240, 110:340].mean() > 0.95) == kept
     assert found[:, :80].mean() == 0
+
+
+def test_what_is_foreign_is_never_fatty_though_fat_lies_around_it() -> None:
+    image = slide()
+    image[50:250, 100:350] = FAINT
+    cv2.circle(image, (220, 150), 40, TISSUE, -1)
+    planes, foreign = measure(image), np.zeros((300, 400), np.uint8)
+    foreign[80:90, 120:130] = 1
+    plain = (planes.signal > 80).astype(np.uint8)
+    found = fatty_tissue(planes, plain, foreign, MPP)
+    assert found.dtype == np.uint8
+    assert found[70:100, 110:140].sum() == 30 * 30 - 100
+    assert not found[80:90, 120:130].any()
 
 
 def test_white_padding_does_not_make_glass_look_pink() -> None:

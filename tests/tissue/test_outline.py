@@ -89,3 +89,10 @@ def test_a_full_mask_is_its_border_and_an_empty_one_has_none(downsample: float) 
         (round(20 * downsample), round(10 * downsample)),
     ]  # fmt: skip
     assert contours(np.zeros((10, 10), bool), downsample) == []
+
+
+def test_more_areas_than_two_bytes_can_number_stay_apart() -> None:
+    board = np.indices((370, 370)).sum(0) % 2 == 0
+    polygons = contours(board, 1.0)
+    assert len(polygons) == board.sum() > 1 << 16
+    assert all(len(rings) == 1 and len(rings[0]) == 4 for rings in polygons)

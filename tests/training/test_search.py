@@ -398,7 +398,7 @@ def test_the_command_takes_numbers_and_auto(
     expected: tuple[object, object],
 ) -> None:
     taken: list[TrainConfig] = []
-    monkeypatch.setattr(steps, "train_model", lambda *given, fold: taken.append(given[-1]))
+    monkeypatch.setattr(steps, "train_model", lambda *given, **_: taken.append(given[-1]))
     where = ["--tiles", str(cohort.folder), "--manifest", "m.csv", "--out", str(tmp_path)]
     app(["train", *where, *flags])
     assert [(config.sd_coef, config.weight_decay) for config in taken] == [expected]

@@ -22,7 +22,7 @@ from benchmarks.training_feeds import (
     folder_loader,
     rates,
 )
-from benchmarks.training_steps import Interval, median_interval, paired_seconds, variants
+from benchmarks.training_steps import Interval, median_interval, paired_seconds, peak_mb, variants
 from wsi_specdec.store import decode_jpeg
 from wsi_specdec.training.task import train_step
 
@@ -123,6 +123,10 @@ def test_all_ways_see_the_same_tiles_and_steps(tmp_path: Path) -> None:
     pairs = paired_seconds(task, batch, 2)
     assert [set(pair) for pair in pairs] == [{"sd", "plain"}] * 2
     assert all(seconds > 0 for pair in pairs for seconds in pair.values())
+    peaks = peak_mb(task, batch)
+    # Activations, and gradients of all weights.
+    assert peaks["plain"] > sum(p.nbytes for p in task.module.parameters()) / 1e6
+    assert peaks["sd"] == pytest.approx(peaks["plain"], rel=1e-3)
     before = {path: path.stat().st_mtime_ns for path in files}
     build(tmp_path, WORK)
     assert {path: path.stat().st_mtime_ns for path in files} == before
@@ -132,7 +136,7 @@ def test_all_ways_see_the_same_tiles_and_steps(tmp_path: Path) -> None:
 def test_the_benchmark_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.training", "--out", str(tmp_path)]
     command += ["--device", "cpu", "--model", "test_resnet", "--tile", "32", "--batch", "8"]
-    command += ["--steps", "2", "--rounds", "1", "--pairs", "3", "--processes", "1"]
+    command += ["--steps", "2", "--rounds", "1", "--pairs", "3"]
     done = subprocess.run(
         [*command, "--workers", "1"], cwd=ROOT, capture_output=True, text=True, check=True
     )

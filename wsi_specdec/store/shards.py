@@ -27,25 +27,30 @@ _PIECES_A_CALL: Final = 1024
 
 
 class ShardWriter:
-    """Writes one shard as its chunks come; the index follows when it is closed cleanly."""
+    """Writes one shard as its chunks come; the index follows when it is closed cleanly.
+
+    Chunks lie in the file in the order in which they come, whichever they are.
+    """
 
     def __init__(self, path: Path, n_chunks: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("wb", buffering=0)
         self._index = np.full((n_chunks, 2), _EMPTY, "<u8")
-        self._written = 0
         self._offset = 0
 
-    def append(self, chunks: Sequence[bytes | memoryview], prefix: bytes = b"") -> None:
-        """Add the next chunks, in order, each with `prefix` in front of it."""
+    def put(
+        self,
+        numbers: NDArray[np.int64],
+        chunks: Sequence[bytes | memoryview],
+        prefix: bytes = b"",
+    ) -> None:
+        """Add chunks, (n,) numbers of the shard's own, each with `prefix` in front of it."""
         lengths = np.fromiter(map(len, chunks), np.uint64, len(chunks)) + np.uint64(len(prefix))
         ends = np.uint64(self._offset) + np.cumsum(lengths, dtype=np.uint64)
-        rows = self._index[self._written : self._written + len(chunks)]
-        rows[:, 0], rows[:, 1] = ends - lengths, lengths
+        self._index[numbers] = np.stack([ends - lengths, lengths], axis=1)
         pieces = [piece for chunk in chunks for piece in (prefix, chunk)] if prefix else chunks
         for start in range(0, len(pieces), _PIECES_A_CALL):
             _write_all(self._file.fileno(), pieces[start : start + _PIECES_A_CALL])
-        self._written += len(chunks)
         self._offset += int(lengths.sum())
 
     def __enter__(self) -> Self:

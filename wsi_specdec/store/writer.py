@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -90,7 +91,9 @@ class TileStoreWriter:
         self._attributes = check_attributes(attributes, tile_size)
         self._encode = _encoder(codec, jpeg_quality)
         self._stack = ExitStack()
+        self._missing = np.ones(n_tiles * self._layout.chunks_per_tile, np.bool_)
         self._chunks = 0
+        self._open: dict[int, tuple[ExitStack, ShardWriter]] = {}
         self._finished = False
 
     def __enter__(self) -> Self:
@@ -99,8 +102,8 @@ class TileStoreWriter:
             self._pool = stack.enter_context(ThreadPoolExecutor(self._threads))
             self._group = zarr.create_group(self._folder, attributes=self._attributes)
             self._create_tiles()
-            # Entered last, so that a shard is closed before its folder is moved.
-            self._shard = stack.enter_context(ExitStack())
+            # Entered last, so that shards are closed before their folder is moved.
+            self._shards = stack.enter_context(ExitStack())
             self._stack = stack.pop_all()
         return self
 
@@ -115,6 +118,11 @@ class TileStoreWriter:
             self._stack.__exit__(StoreError, unfinished, None)
             raise unfinished
         self._stack.__exit__(kind, error, trace)
+
+    @property
+    def tiles_per_shard(self) -> int:
+        """Tiles in each shard but the last, which may have fewer."""
+        return self._layout.tiles_per_shard
 
     def append(self, tiles: NDArray[np.uint8]) -> None:
         """Add the next tiles, in order.
@@ -135,17 +143,17 @@ class TileStoreWriter:
                 f"{self._layout.tile_size}, 3), got {tiles.dtype} {tiles.shape}"
             )
             raise StoreError(msg)
-        self._write(list(self._pool.map(self._encode, self._split(tiles))))
+        self.append_encoded(list(self._pool.map(self._encode, self._split(tiles))))
 
     def encode(self, tile: NDArray[np.uint8]) -> list[bytes]:
-        """Encode one tile, (tile_size, tile_size, 3), as the chunks that `append_encoded` takes.
+        """Encode one tile, (tile_size, tile_size, 3), as the chunks that `put_encoded` takes.
 
         May be called from any thread.
         """
         return [self._encode(chunk) for chunk in self._split(tile[np.newaxis])]
 
     def append_encoded(self, chunks: Sequence[bytes | memoryview], prefix: bytes = b"") -> None:
-        """Add the next chunks as they are, already encoded by the store's codec.
+        """Add the next chunks, in order, as they are, already encoded by the store's codec.
 
         Parameters
         ----------
@@ -160,7 +168,30 @@ class TileStoreWriter:
         StoreError
             If more come than were announced.
         """
-        self._write(chunks, prefix)
+        self._write(np.arange(self._chunks, self._chunks + len(chunks)), chunks, prefix)
+
+    def put_encoded(self, tiles: ArrayLike, chunks: Sequence[bytes | memoryview]) -> None:
+        """Add tiles in any order; the file of a shard is open from its first tile to its last.
+
+        Parameters
+        ----------
+        tiles
+            Their numbers, (n,).
+        chunks
+            The chunks of one tile after another, as in `append_encoded`.
+
+        Raises
+        ------
+        StoreError
+            If a tile does not exist or came already, or their chunks are not as many as tiles
+            have.
+        """
+        numbers = np.asarray(tiles, np.int64).reshape(-1, 1)
+        a_tile = self._layout.chunks_per_tile
+        if len(chunks) != len(numbers) * a_tile:
+            msg = f"{self.path} got {len(chunks)} chunks for {len(numbers)} tiles of {a_tile}"
+            raise StoreError(msg)
+        self._write((numbers * a_tile + np.arange(a_tile)).ravel(), chunks)
 
     def finish(
         self,
@@ -187,12 +218,10 @@ class TileStoreWriter:
         StoreError
             If tiles are missing, or an array has another length.
         """
-        expected = self._layout.n_tiles * self._layout.chunks_per_tile
-        if self._chunks != expected:
-            msg = f"{self.path} got {self._chunks} chunks of the {expected} announced"
+        if self._chunks != len(self._missing):
+            msg = f"{self.path} got {self._chunks} chunks of the {len(self._missing)} announced"
             raise StoreError(msg)
         n_tiles = self._layout.n_tiles
-        self._shard.close()
         self._array(self._group, COORDS, coords, np.int64, (n_tiles, 2))
         self._array(self._group, TISSUE_FRACTION, tissue_fraction, np.float32, (n_tiles,))
         self._array(self._group, LABEL, label, np.int16, (n_tiles,))
@@ -208,26 +237,51 @@ class TileStoreWriter:
         cut = tiles.reshape(len(tiles), side, size, side, size, 3).swapaxes(2, 3)
         return cut.reshape(-1, size, size, 3)
 
-    def _write(self, chunks: Sequence[bytes | memoryview], prefix: bytes = b"") -> None:
-        layout = self._layout
-        announced = layout.n_tiles * layout.chunks_per_tile
-        if self._finished or self._chunks + len(chunks) > announced:
-            msg = f"{self.path} was announced to hold {layout.n_tiles} tiles, and more came"
+    def _write(
+        self,
+        numbers: NDArray[np.int64],
+        chunks: Sequence[bytes | memoryview],
+        prefix: bytes = b"",
+    ) -> None:
+        """Write chunks, (n,) numbers of the store's."""
+        if self._finished or self._chunks + len(chunks) > len(self._missing):
+            msg = f"{self.path} was announced to hold {self._layout.n_tiles} tiles, and more came"
             raise StoreError(msg)
-        done = 0
-        while done < len(chunks):
-            number, filled = divmod(self._chunks, layout.chunks_per_shard)
-            if filled == 0:
-                self._next_shard(number)
-            room = chunks[done : done + layout.chunks_per_shard - filled]
-            self._current.append(room, prefix)
-            self._chunks += len(room)
-            done += len(room)
+        if not len(numbers):
+            return
+        inside = 0 <= numbers.min() <= numbers.max() < len(self._missing)
+        repeated = (np.diff(np.sort(numbers)) == 0).any()
+        if not inside or repeated or not self._missing[numbers].all():
+            tiles = sorted(set((numbers // self._layout.chunks_per_tile).tolist()))
+            msg = f"{self.path} takes each of its {self._layout.n_tiles} tiles once, got {tiles}"
+            raise StoreError(msg)
+        shards = numbers // self._layout.chunks_per_shard
+        ends = [*(np.flatnonzero(np.diff(shards)) + 1).tolist(), len(numbers)]
+        for start, end in pairwise([0, *ends]):
+            part = slice(start, end)
+            self._put(int(shards[start]), numbers[part], chunks[part], prefix)
 
-    def _next_shard(self, number: int) -> None:
-        self._shard.close()
-        path = self._folder / TILES / shard_name(number)
-        self._current = self._shard.enter_context(ShardWriter(path, self._layout.chunks_per_shard))
+    def _put(
+        self,
+        number: int,
+        numbers: NDArray[np.int64],
+        chunks: Sequence[bytes | memoryview],
+        prefix: bytes,
+    ) -> None:
+        """Write chunks of one shard, and close it where it is full."""
+        n_chunks = self._layout.chunks_per_shard
+        first = number * n_chunks
+        if number not in self._open:
+            stack = self._shards.enter_context(ExitStack())
+            path = self._folder / TILES / shard_name(number)
+            self._open[number] = stack, stack.enter_context(ShardWriter(path, n_chunks))
+        stack, shard = self._open[number]
+        shard.put(numbers - first, chunks, prefix)
+        self._missing[numbers] = False
+        self._chunks += len(numbers)
+        if not self._missing[first : first + n_chunks].any():
+            stack.close()
+            del self._open[number]
 
     def _create_tiles(self) -> None:
         layout = self._layout

@@ -11,15 +11,16 @@ from wsi_specdec.slides import EncodedLevel
 from wsi_specdec.tiling.extract import Image, resampled, split_runs
 from wsi_specdec.tiling.grid import level_corners
 
-# Of decoded tiles that a later run needs again; what finds no room is decoded again.
-_KEPT_BYTES = 32 << 20
+# Of decoded tiles that a later run needs again; what finds no room is decoded again. Of tiles of
+# 256 px, a row and a side of a strip of `visit_order` fit.
+_KEPT_BYTES = 8 << 20
 _WHITE = 255
 
 
 class DecodedTiles:
     """Tiles cut from a level's decoded tiles. Several threads may call it at once.
 
-    A file's tile that several runs need is kept until the last of them has it, as far as 32 MiB
+    A file's tile that several runs need is kept until the last of them has it, as far as 8 MiB
     reach. Outside the level is white.
 
     Parameters
@@ -29,7 +30,8 @@ class DecodedTiles:
     plan
         Level and sizes.
     coords
-        (N, 2) of all tiles that will be asked for, in level-0 pixels, sorted by y, then x.
+        (N, 2) of all tiles that will be asked for, in level-0 pixels, in the order for
+        `split_runs`.
     """
 
     def __init__(self, level: EncodedLevel, plan: ReadPlan, coords: NDArray[np.int64]) -> None:

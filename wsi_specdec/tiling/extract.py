@@ -71,13 +71,37 @@ class RegionTiles:
         return np.concatenate(strips)
 
 
+def visit_order(coords: NDArray[np.int64], plan: ReadPlan) -> NDArray[np.int64]:
+    """Order tiles by strips as wide as a run, one after another, each from top to bottom.
+
+    So what a row needs again of the one above it does not grow with the width of the slide.
+
+    Parameters
+    ----------
+    coords
+        (N, 2) x, y of the top-left corners in level-0 pixels, N >= 1.
+    plan
+        Level and sizes.
+
+    Returns
+    -------
+    NDArray[np.int64]
+        (N,) indices into `coords`.
+    """
+    x, y = level_corners(coords, plan.downsample).T
+    a_run = max(1, int((_BLOCK_PX - plan.read_size_px) // plan.step_px) + 1)
+    column = np.rint((x - x.min()) / plan.step_px).astype(np.int64)
+    return np.lexsort((x, y, column // a_run))
+
+
 def split_runs(coords: NDArray[np.int64], plan: ReadPlan) -> Iterator[NDArray[np.int64]]:
     """Split tiles into runs of neighbours in one row, each within one block of bounded size.
 
     Parameters
     ----------
     coords
-        (N, 2) x, y of the top-left corners in level-0 pixels, sorted by y, then x.
+        (N, 2) x, y of the top-left corners in level-0 pixels, sorted by y, then x, or by strips
+        of `visit_order`.
     plan
         Level and sizes.
 
@@ -94,7 +118,7 @@ def split_runs(coords: NDArray[np.int64], plan: ReadPlan) -> Iterator[NDArray[np
         if (
             end == len(xs)
             or ys[end] != ys[start]
-            or xs[end] - xs[end - 1] > side
+            or not 0 <= xs[end] - xs[end - 1] <= side
             or xs[end] + side - xs[start] > _BLOCK_PX
         ):
             yield coords[start:end]

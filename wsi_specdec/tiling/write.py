@@ -1,6 +1,7 @@
 """Pixels into a store, by the way that was chosen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +10,32 @@ from wsi_specdec.geometry import ReadPlan
 from wsi_specdec.runner import advance_tiles
 from wsi_specdec.slides import SlideReader
 from wsi_specdec.store import TileStoreWriter
-from wsi_specdec.tiling.extract import split_runs
+from wsi_specdec.tiling.extract import split_runs, visit_order
 from wsi_specdec.tiling.passthrough import copy_tiles
 from wsi_specdec.tiling.paths import PixelPath, TileSource
 from wsi_specdec.tiling.quality import MEASURES, measure_quality
 from wsi_specdec.tiling.threads import in_order
 
-Run = NDArray[np.int64]
-_Part = tuple[list[bytes], NDArray[np.float32]]
+# Between them, tiles that overlap are decoded again; more would need more kept.
+_SHARDS_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Neighbours in a row, (n,) numbers of tiles and (n, 2) corners, and what reads them."""
+
+    source: TileSource
+    tiles: NDArray[np.int64]
+    coords: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What became of a run: chunks, none of a copy, and measures, (n, 3), where asked for."""
+
+    tiles: NDArray[np.int64]
+    chunks: list[bytes]
+    measured: NDArray[np.float32]
 
 
 def write_tiles(
@@ -29,10 +48,10 @@ def write_tiles(
     quality: bool,
     threads: int,
 ) -> dict[str, NDArray[np.float32]]:
-    """Append the tiles at `coords`, and return their measures, (N,) each, where asked for.
+    """Write the tiles at `coords`, and return their measures, (N,) each, where asked for.
 
     Threads each decode, measure and encode a run of tiles at a time, so that none waits for
-    another but to hand over in order.
+    another but to hand over in order: that of `visit_order`, a few of the store's shards at a time.
 
     Raises
     ------
@@ -45,28 +64,42 @@ def write_tiles(
         copy_tiles(path.level, plan, coords, writer, threads)
         if not quality:
             return {}
-    source = path.source(slide, plan, coords)
-    work = _worker(writer, source, plan.mpp_effective, copies=copies, quality=quality)
-    measures = [np.empty((0, len(MEASURES)), np.float32)]
-    for chunks, measured in in_order(work, split_runs(coords, plan), threads, waiting=threads):
-        if chunks:
-            writer.append_encoded(chunks)
-            advance_tiles(len(chunks))
-        measures.append(measured)
-    if not quality:
-        return {}
-    columns = np.concatenate(measures).T
-    return dict(zip(MEASURES, columns, strict=True))
+    runs = _runs(path, slide, plan, coords, _SHARDS_AT_ONCE * writer.tiles_per_shard)
+    work = _worker(writer, plan.mpp_effective, copies=copies, quality=quality)
+    measures = np.empty((len(coords), len(MEASURES)), np.float32)
+    for part in in_order(work, runs, threads, waiting=threads):
+        if not copies:
+            writer.put_encoded(part.tiles, part.chunks)
+            advance_tiles(len(part.tiles))
+        if quality:
+            measures[part.tiles] = part.measured
+    return dict(zip(MEASURES, measures.T, strict=True)) if quality else {}
+
+
+def _runs(
+    path: PixelPath,
+    slide: SlideReader,
+    plan: ReadPlan,
+    coords: NDArray[np.int64],
+    at_once: int,
+) -> Iterator[_Run]:
+    """Split tiles into runs, so many tiles at once; what is decoded is kept within those."""
+    for first in range(0, len(coords), at_once):
+        tiles = first + visit_order(coords[first : first + at_once], plan)
+        source = path.source(slide, plan, coords[tiles])
+        for run in split_runs(coords[tiles], plan):
+            yield _Run(source, tiles[: len(run)], run)
+            tiles = tiles[len(run) :]
 
 
 def _worker(
-    writer: TileStoreWriter, source: TileSource, mpp: float | None, *, copies: bool, quality: bool
-) -> Callable[[Run], _Part]:
-    """Return what a thread does with one run: its chunks, none of a copy, and its measures."""
+    writer: TileStoreWriter, mpp: float | None, *, copies: bool, quality: bool
+) -> Callable[[_Run], _Part]:
+    """Return what a thread does with one run."""
 
-    def work(run: Run) -> _Part:
-        tiles = source.tiles(run)
+    def work(run: _Run) -> _Part:
+        tiles = run.source.tiles(run.coords)
         chunks = [] if copies else [chunk for tile in tiles for chunk in writer.encode(tile)]
-        return chunks, measure_quality(tiles if quality else (), mpp)
+        return _Part(run.tiles, chunks, measure_quality(tiles if quality else (), mpp))
 
     return work

@@ -1,8 +1,13 @@
 """How much of each tile a mask covers, exact for fractional mask pixels."""
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+# Those of few rows of a slide, so that the integral image of the mask is small.
+_TILES_AT_ONCE = 4096
 
 
 def tissue_fractions(
@@ -41,9 +46,27 @@ def area_fractions(
     `scale` is the number of level-0 pixels per mask pixel in x and in y; all else as in
     `tissue_fractions`.
     """
-    integral = np.asarray(cv2.integral(mask.astype(np.uint8), sdepth=cv2.CV_32S), np.int32)
+    parts = range(0, len(coords), _TILES_AT_ONCE)
+    return np.concatenate(
+        [np.empty(0, np.float32)]
+        + [_fractions(mask, scale, coords[i : i + _TILES_AT_ONCE], size_level0) for i in parts]
+    )
+
+
+def _fractions(
+    mask: NDArray[np.bool_],
+    scale: tuple[float, float],
+    coords: NDArray[np.int64],
+    size_level0: int,
+) -> NDArray[np.float32]:
+    """Return the share of each of a few tiles, from the integral image of the rows under them."""
     left, top = (coords[:, axis] / scale[axis] for axis in (0, 1))
     right, bottom = (left + size_level0 / scale[0], top + size_level0 / scale[1])
+    first = min(max(math.floor(top.min()), 0), len(mask) - 1)
+    end = max(math.ceil(bottom.max()), first + 1)
+    rows = mask[first:end].view(np.uint8)
+    integral = np.asarray(cv2.integral(rows, sdepth=cv2.CV_32S), np.int32)
+    top, bottom = top - first, bottom - first
     covered = (
         _integral_at(integral, right, bottom)
         - _integral_at(integral, left, bottom)

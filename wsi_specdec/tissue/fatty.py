@@ -94,10 +94,15 @@ def fatty_tissue(planes: Planes, plain: Mask, foreign: Mask, mpp: float) -> Mask
     del pink, known
     radius = max(1, round(_MIN_WIDTH_UM / 2 / (mpp * cell)))
     faint = dilate(erode(faint, radius + round(_BLURRED_UM / (mpp * cell))), radius)
-    near = np.asarray(cv2.resize(plain * np.uint8(255), size, interpolation=cv2.INTER_AREA)) > 0
+    near = _resized(plain * np.uint8(255), size) > 0
     faint = _on_plain_tissue(faint, near.astype(np.uint8))
-    shown = cv2.resize(faint * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray((np.asarray(shown) >= 128) & (foreign == 0), np.uint8)
+    shown = np.asarray(
+        cv2.resize(faint * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR), np.uint8
+    )
+    # In place, for the sake of memory.
+    np.greater_equal(shown, 128, out=shown.view(np.bool_))
+    np.greater(shown, foreign, out=shown.view(np.bool_))
+    return shown
 
 
 def _averages(
@@ -110,20 +115,27 @@ def _averages(
     # 255 where free, 0 elsewhere.
     free -= 1
     sigma = _AVERAGED_UM / (mpp * cell)
-    share = _blurred(free, size, sigma)
-    share /= 255
+    cells = _resized(free, size)
     free &= planes.pink
-    pink = _blurred(free, size, sigma)
+    pink_cells = _resized(free, size)
+    # The largest goes first.
     del free
-    pink /= np.maximum(share, 1e-3)
+    share = _blurred(cells, sigma)
+    share /= 255
+    pink = _blurred(pink_cells, sigma)
+    pink /= np.maximum(share, 1e-3, out=share)
     pink -= PINK_ZERO
     pink /= PINK_SCALE
     return pink, share
 
 
-def _blurred(plane: NDArray[np.uint8], size: tuple[int, int], sigma: float) -> Grid:
-    cells = cv2.resize(plane, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(cells, (0, 0), sigma, dst=cells), np.float32)
+def _resized(plane: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _blurred(cells: NDArray[np.uint8], sigma: float) -> Grid:
+    grid = cells.astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(grid, (0, 0), sigma, dst=grid), np.float32)
 
 
 def _glass(pink: Grid, free: NDArray[np.bool_]) -> _Surface | None:
@@ -172,8 +184,12 @@ def _on_plain_tissue(faint: Mask, plain: Mask) -> Mask:
     """Leave out faint pieces that hold or touch too little plain tissue."""
     whole = faint | dilate(plain, 1)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
-    held = np.bincount(labels[plain > 0], minlength=count)
+    held = np.zeros(count, np.int64)
+    # Row by row: numbers of all pixels at once would be widened to eight bytes each.
+    for numbers, row in zip(labels, plain, strict=True):
+        held += np.bincount(numbers[row > 0], minlength=count)
     keep = (held >= np.maximum(_MIN_PLAIN_SHARE * stats[:, cv2.CC_STAT_AREA], 1)).astype(np.uint8)
     keep[0] = 0
-    kept: Mask = faint & keep[labels]
-    return kept
+    for row, numbers in enumerate(labels):
+        faint[row] &= keep[numbers]
+    return faint

@@ -59,11 +59,13 @@ def find_tissue(
     tissue = _plain_tissue(planes, foreign, config)
     if config.exclude_ink:
         strokes = red_strokes(planes, tissue, scale)
-        foreign |= strokes
-        tissue &= 1 - strokes
+        if strokes.any():
+            foreign |= strokes
+            tissue &= 1 - strokes
         del strokes
     if config.keep_fatty and tissue.any():
         tissue |= fatty_tissue(planes, tissue, foreign, scale)
+    del foreign
     tissue = close(tissue, round(_CLOSING_UM / scale))
     tissue = without_small_parts(
         tissue, config.min_object_um2 / scale**2, config.max_hole_um2 / scale**2
@@ -80,7 +82,7 @@ def _foreign(planes: Planes, mpp: float, config: TissueConfig) -> Mask:
         foreign |= cold_ink(planes, mpp)
     if not foreign.any():
         # Zeros that are never written take no memory.
-        return np.zeros_like(foreign)
+        return np.zeros(foreign.shape, np.uint8)
     return dilate(foreign, max(1, round(_FOREIGN_MARGIN_UM / mpp)))
 
 

@@ -23,13 +23,19 @@ def dilate(mask: Mask, radius: int) -> Mask:
     if square > 0:
         mask = np.asarray(cv2.dilate(mask, _square(square)), np.uint8)
     if radius > square:
-        mask = np.asarray(cv2.dilate(mask, _cross(), iterations=radius - square), np.uint8)
+        # What is ours is grown in place.
+        grown = mask if square > 0 else None
+        mask = np.asarray(cv2.dilate(mask, _cross(), grown, iterations=radius - square), np.uint8)
     return mask
 
 
 def erode(mask: Mask, radius: int) -> Mask:
     """Shrink a mask, though not from the image's edge."""
-    return np.subtract(1, dilate(np.subtract(1, mask, dtype=np.uint8), radius), dtype=np.uint8)
+    outside = np.subtract(1, mask, dtype=np.uint8)
+    # A mask that nobody else holds need not wait.
+    del mask
+    outside = dilate(outside, radius)
+    return np.subtract(1, outside, out=outside)
 
 
 def close(mask: Mask, radius: int) -> Mask:

@@ -53,7 +53,7 @@ def contours(mask: NDArray[np.bool_], downsample: float) -> list[Polygon]:
 
 def _corners(
     mask: NDArray[np.uint8],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.integer]]:
     """Find where outlines turn, and how the turns hang together.
 
     Corner (x, y) is the upper left one of the pixel in row y, column x. Where two areas, or two
@@ -65,15 +65,20 @@ def _corners(
         x, y, in the order of y, then x.
     beside, above : int64, (n,)
         Index of the corner at the other end of the horizontal and of the vertical side.
-    labels : int32, (h, w)
+    labels : uint16 or int32, (h, w)
         Number of each pixel's area.
     """
     # Bits: upper left 1, upper right 2, lower left 4, lower right 8.
     around = mask[:-1, :-1] | mask[:-1, 1:] << 1 | mask[1:, :-1] << 2 | mask[1:, 1:] << 3
     y, x = np.nonzero(_TURNS[around])
     around = around[y, x]
-    # Numbered only now: the numbers are by far the largest.
-    labels = np.asarray(cv2.connectedComponents(mask, connectivity=4)[1], np.int32)
+    # Numbered only now: the numbers are by far the largest. Each area has a leftmost of its topmost
+    # pixels, with nothing to the left or above.
+    n_areas = np.count_nonzero((around == 8) | (around == 9))
+    kind, dtype = (cv2.CV_16U, np.uint16) if n_areas < 1 << 16 else (cv2.CV_32S, np.int32)
+    labels: NDArray[np.integer] = np.asarray(
+        cv2.connectedComponents(mask, connectivity=4, ltype=kind)[1], dtype
+    )
     twice = _TURNS[around] == 2
     index = np.repeat(np.arange(len(y)), 1 + twice)
     y, x, twice, around = y[index], x[index], twice[index], around[index]
