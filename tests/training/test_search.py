@@ -444,7 +444,10 @@ def test_two_processes_search_together(
     asked = searching.model_dump(mode="json", exclude_defaults=True)
     command += [part for name in asked for part in ("--set", f"{name}={json.dumps(asked[name])}")]
     subprocess.run(
-        [sys.executable, *command], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True
+        [sys.executable, *command],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=900,
     )
     found = found_in(out)
     assert found["chosen"] == found_in(searched)["chosen"]

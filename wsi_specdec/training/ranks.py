@@ -1,5 +1,6 @@
 """The processes that train together, as `torchrun` starts them; mostly there is one."""
 
+import atexit
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,12 +92,18 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     own = own_device(device, int(os.environ.get("LOCAL_RANK", "0")))
     if own.type == "cuda":
         torch.cuda.set_device(own)
-    backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=_PATIENCE)
+    # Once a process: a second group would find the first one's addresses in torchrun's store.
+    if not distributed.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=_PATIENCE)
+        atexit.register(distributed.destroy_process_group)
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    yield Ranks(distributed.get_rank(), count, beside), own
-    # Not after an error: the others may never come, and torchrun ends them.
-    distributed.destroy_process_group()
+    try:
+        yield Ranks(distributed.get_rank(), count, beside), own
+    except BaseException:
+        # The others may never come, and torchrun ends them.
+        atexit.unregister(distributed.destroy_process_group)
+        raise
 
 
 def own_device(name: str, local_rank: int) -> torch.device:
