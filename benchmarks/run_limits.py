@@ -20,9 +20,9 @@ from benchmarks.peers.protocol import Job, run
 from wsi_specdec.config import TileConfig
 from wsi_specdec.geometry import plan_reading
 from wsi_specdec.slides import SlideReader, locate_encoded, open_slide
+from wsi_specdec.threads import in_order
 from wsi_specdec.tiling import choose_path
 from wsi_specdec.tiling.extract import split_runs
-from wsi_specdec.tiling.threads import in_order
 
 # Bounds the memory, and the time of the slow one.
 TILES = 4096

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wsi_specdec.config import ReaderName, RunnerConfig, TileConfig
 from wsi_specdec.errors import ConfigError, ResolutionError
-from wsi_specdec.geometry import Size, level_box, plan_reading
+from wsi_specdec.geometry import Size
 from wsi_specdec.provenance import git_revision, package_versions
 from wsi_specdec.slides import SlideInfo, SlideReader, open_slide
 from wsi_specdec.store import open_store, store_path
@@ -88,21 +88,10 @@ def _levels(about: SlideInfo) -> list[dict[str, float | None]]:
 
 def _pixel_path(slide: SlideReader, config: TileConfig) -> tuple[str | None, str]:
     """Tell how the tiles of the whole slide would be read, and why not faster, or not at all."""
-    from wsi_specdec.tiling import choose_path, grid_coords
+    from wsi_specdec.tiling import choose_path, plan_grid
 
-    about = slide.info
     try:
-        plan = plan_reading(
-            mpp_level0=about.mpp,
-            level_downsamples=about.level_downsamples,
-            mpp=config.mpp,
-            tile_size_px=config.tile_size,
-            overlap_px=config.overlap,
-            tolerance=config.mpp_tolerance,
-        )
-        sizes = about.level_sizes
-        area = level_box(about.bounds, sizes[0], sizes[plan.level], plan.downsample)
-        coords = grid_coords(area, plan.read_size_px, plan.step_px, plan.downsample)
+        plan, coords = plan_grid(slide.info, config)
         way = choose_path(slide, plan, coords, config)
     except (ResolutionError, ConfigError) as error:
         return None, str(error)

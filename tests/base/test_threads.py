@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from wsi_specdec.tiling.threads import in_order
+from wsi_specdec.threads import in_order
 
 
 def test_results_come_in_order_whichever_is_ready_first() -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +22,7 @@ from wsi_specdec.annotations.regions import Rings
 from wsi_specdec.config import AnnotationConfig
 from wsi_specdec.errors import ManifestError
 from wsi_specdec.geometry import Box, Size
+from wsi_specdec.tissue import marked_areas
 
 
 def label_tiles(
@@ -139,39 +139,10 @@ def _mask_shares(
         for meaning, area in areas.items():
             marked = table.marked(values, meaning)
             if marked.any():
-                area[near] += _areas(marked, left[near] - x, top[near] - y, wide, high)
+                x0, y0 = left[near] - x, top[near] - y
+                area[near] += marked_areas(marked.view(np.uint8), x0, y0, x0 + wide, y0 + high)
     shares = {}
     for meaning, area in areas.items():
         shares[meaning] = np.empty(len(coords))
         shares[meaning][order] = area / (wide * high)
     return shares
-
-
-def _areas(
-    marked: NDArray[np.bool_],
-    left: NDArray[np.float64],
-    top: NDArray[np.float64],
-    wide: float,
-    high: float,
-) -> NDArray[np.float64]:
-    """Measure the marked area within rectangles, in pixels; outside the block nothing is."""
-    sums = np.asarray(cv2.integral(marked.view(np.uint8), sdepth=cv2.CV_32S), np.int32)
-    right, bottom = left + wide, top + high
-    area = _sum_at(sums, right, bottom) - _sum_at(sums, left, bottom)
-    area -= _sum_at(sums, right, top) - _sum_at(sums, left, top)
-    return area
-
-
-def _sum_at(
-    sums: NDArray[np.int32], x: NDArray[np.float64], y: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Sum up what is marked above and left of (x, y): bilinear in a pixel, so this is exact."""
-    height, width = sums.shape
-    x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
-    column = np.minimum(x.astype(np.int64), width - 2)
-    row = np.minimum(y.astype(np.int64), height - 2)
-    dx, dy = x - column, y - row
-    upper = sums[row, column] * (1 - dx) + sums[row, column + 1] * dx
-    lower = sums[row + 1, column] * (1 - dx) + sums[row + 1, column + 1] * dx
-    area: NDArray[np.float64] = upper * (1 - dy) + lower * dy
-    return area

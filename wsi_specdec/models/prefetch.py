@@ -1,12 +1,12 @@
 """Prepares the next batches while the model computes."""
 
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+
+from wsi_specdec.threads import in_order
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,18 +19,7 @@ def prefetched(
 
     An error of `prepare` is raised where its result would have come.
     """
-    pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(prepare, item))
-                if len(pending) > depth:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+    return in_order(prepare, items, threads=1, waiting=depth - 1)
 
 
 def decode_threads(device: torch.device, processes: int = 1) -> int:

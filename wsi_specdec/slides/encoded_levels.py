@@ -1,6 +1,7 @@
 """Which levels of a slide can be read tile by tile, and the slide's fingerprint by their tables."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -97,12 +98,10 @@ def _locate(reader: SlideReader, level: int) -> EncodedLevel:
         counts=counts,
         compression=compression,
         predictor=_one(tags, tiff.PREDICTOR, 1),
-        form=None,
     )
     if compression != "jpeg":
         return found
-    form = _form(found, tags)
-    return EncodedLevel(**{**vars(found), "form": form})
+    return replace(found, form=_form(found, tags))
 
 
 def _is_tiled(tags: Tags, size: Size) -> bool:

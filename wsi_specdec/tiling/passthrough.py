@@ -9,8 +9,8 @@ from wsi_specdec.geometry import ReadPlan
 from wsi_specdec.runner import advance_tiles
 from wsi_specdec.slides import EncodedLevel
 from wsi_specdec.store import TileStoreWriter
+from wsi_specdec.threads import in_order
 from wsi_specdec.tiling.grid import level_corners
-from wsi_specdec.tiling.threads import in_order
 
 # Read and written at a time; up to four such batches are in memory.
 _BATCH_BYTES = 1 << 20

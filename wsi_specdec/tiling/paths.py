@@ -11,10 +11,10 @@ from wsi_specdec.config import TileConfig
 from wsi_specdec.errors import ConfigError
 from wsi_specdec.geometry import ReadPlan
 from wsi_specdec.slides import EncodedLevel, SlideReader, locate_encoded
+from wsi_specdec.threads import in_order
 from wsi_specdec.tiling.decode import DecodedTiles, touched
 from wsi_specdec.tiling.extract import Image, RegionTiles, split_runs
 from wsi_specdec.tiling.passthrough import why_not_copied
-from wsi_specdec.tiling.threads import in_order
 
 PathName = Literal["passthrough", "decode", "read_region"]
 AskedPath = Literal["auto", "passthrough", "decode", "read_region"]

@@ -1,14 +1,13 @@
 """What a person looks at: thumbnail, tissue mask, and its outline."""
 
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_specdec.annotations import polygons_to_geojson
-from wsi_specdec.files import write_bytes, write_text
+from wsi_specdec.annotations import polygons_to_geojson, write_geojson
+from wsi_specdec.files import write_bytes
 from wsi_specdec.geometry import Box
 from wsi_specdec.tissue import contours
 
@@ -55,9 +54,7 @@ def write_previews(
     mask = _encoded(".png", tissue.astype(np.uint8) * 255, [])
     write_bytes(folder / f"{slide_id}.tissue.png", mask)
     outline = polygons_to_geojson(contours(tissue, downsample), _CLASS, bounds=bounds)
-    # Without indentation, which would put every coordinate on a line of its own.
-    text = json.dumps(outline, separators=(",", ":"))
-    write_text(folder / f"{slide_id}.tissue.geojson", text + "\n")
+    write_geojson(folder / f"{slide_id}.tissue.geojson", outline["features"])
 
 
 def _encoded(suffix: str, image: NDArray[np.generic], options: list[int]) -> bytes:

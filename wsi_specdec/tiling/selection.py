@@ -12,7 +12,7 @@ from wsi_specdec.cohort import Slide
 from wsi_specdec.config import TileConfig
 from wsi_specdec.geometry import ReadPlan, level_box, plan_reading, plan_reading_of_size
 from wsi_specdec.runner import hand_back_memory
-from wsi_specdec.slides import SlideReader, read_overview
+from wsi_specdec.slides import SlideInfo, SlideReader, read_overview
 from wsi_specdec.tiling.grid import grid_coords
 from wsi_specdec.tiling.imported import coords_file, import_coords
 from wsi_specdec.tiling.previews import make_thumbnail, write_previews
@@ -83,6 +83,24 @@ def _candidates(
             tolerance=config.mpp_tolerance,
         )
         return plan, imported.coords
+    return plan_grid(info, config)
+
+
+def plan_grid(info: SlideInfo, config: TileConfig) -> tuple[ReadPlan, NDArray[np.int64]]:
+    """Plan how a slide's tiles are read, and lay the grid of all of them, tissue or not.
+
+    Returns
+    -------
+    plan : ReadPlan
+        Level and sizes.
+    coords : int64, (N, 2)
+        x, y of the top-left corners in level-0 pixels, sorted by y, then x.
+
+    Raises
+    ------
+    ResolutionError
+        If an mpp is asked for that the slide cannot give.
+    """
     plan = plan_reading(
         mpp_level0=info.mpp,
         level_downsamples=info.level_downsamples,

@@ -10,11 +10,11 @@ from wsi_specdec.geometry import ReadPlan
 from wsi_specdec.runner import advance_tiles
 from wsi_specdec.slides import SlideReader
 from wsi_specdec.store import TileStoreWriter
+from wsi_specdec.threads import in_order
 from wsi_specdec.tiling.extract import split_runs, visit_order
 from wsi_specdec.tiling.passthrough import copy_tiles
 from wsi_specdec.tiling.paths import PixelPath, TileSource
 from wsi_specdec.tiling.quality import MEASURES, measure_quality
-from wsi_specdec.tiling.threads import in_order
 
 # Between them, tiles that overlap are decoded again; more would need more kept.
 _SHARDS_AT_ONCE = 4

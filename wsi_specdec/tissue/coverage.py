@@ -65,16 +65,39 @@ def _fractions(
     first = min(max(math.floor(top.min()), 0), len(mask) - 1)
     end = max(math.ceil(bottom.max()), first + 1)
     rows = mask[first:end].view(np.uint8)
-    integral = np.asarray(cv2.integral(rows, sdepth=cv2.CV_32S), np.int32)
-    top, bottom = top - first, bottom - first
-    covered = (
+    covered = marked_areas(rows, left, top - first, right, bottom - first)
+    area = size_level0**2 / (scale[0] * scale[1])
+    return np.clip(covered / area, 0, 1).astype(np.float32)
+
+
+def marked_areas(
+    mask: NDArray[np.uint8],
+    left: NDArray[np.float64],
+    top: NDArray[np.float64],
+    right: NDArray[np.float64],
+    bottom: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return how much of each rectangle a mask marks, in mask pixels, exact for parts of them.
+
+    Parameters
+    ----------
+    mask
+        (h, w), 0 or 1.
+    left, top, right, bottom
+        (N,) each, in mask pixels; outside the mask nothing is marked.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        (N,).
+    """
+    integral = np.asarray(cv2.integral(mask, sdepth=cv2.CV_32S), np.int32)
+    return (
         _integral_at(integral, right, bottom)
         - _integral_at(integral, left, bottom)
         - _integral_at(integral, right, top)
         + _integral_at(integral, left, top)
     )
-    area = size_level0**2 / (scale[0] * scale[1])
-    return np.clip(covered / area, 0, 1).astype(np.float32)
 
 
 def _integral_at(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_specdec.tissue.morphology import Mask, dilate, erode
-from wsi_specdec.tissue.planes import PADDING, PINK_SCALE, PINK_ZERO, Planes
+from wsi_specdec.tissue.planes import PADDING, PINK_SCALE, PINK_ZERO, Planes, blurred
 
 _CELL_UM = 32.0
 _AVERAGED_UM = 60.0
@@ -120,9 +120,9 @@ def _averages(
     pink_cells = _resized(free, size)
     # The largest goes first.
     del free
-    share = _blurred(cells, sigma)
+    share = blurred(cells, sigma)
     share /= 255
-    pink = _blurred(pink_cells, sigma)
+    pink = blurred(pink_cells, sigma)
     pink /= np.maximum(share, 1e-3, out=share)
     pink -= PINK_ZERO
     pink /= PINK_SCALE
@@ -131,11 +131,6 @@ def _averages(
 
 def _resized(plane: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _blurred(cells: NDArray[np.uint8], sigma: float) -> Grid:
-    grid = cells.astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(grid, (0, 0), sigma, dst=grid), np.float32)
 
 
 def _glass(pink: Grid, free: NDArray[np.bool_]) -> _Surface | None:

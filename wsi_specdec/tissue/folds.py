@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from wsi_specdec.tissue.morphology import Mask, dilate, open_up, pieces
-from wsi_specdec.tissue.planes import Planes
+from wsi_specdec.tissue.planes import Planes, blurred
 
 # Optical density over the mean of the tissue around, and its rank in the slide's own tissue.
 _MIN_RATIO = 1.5
@@ -51,8 +51,7 @@ def folds(planes: Planes, tissue: Mask, mpp: float) -> Mask:
     broad = dilate(open_up(darkest, radius), 1 + radius // 4)
     dark = darkest & (planes.signal > around) & (1 - broad)
     for piece in pieces(dark, min_px=_MIN_LENGTH_UM * 2 / mpp, margin=2):
-        length = piece.length
-        if length * mpp >= _MIN_LENGTH_UM and length >= _MIN_ELONGATION * piece.width:
+        if piece.is_band(_MIN_LENGTH_UM / mpp, _MIN_ELONGATION):
             found[piece.window] |= dilate(piece.mask, 1)
     return found & tissue
 
@@ -65,9 +64,7 @@ def _around(planes: Planes, tissue: Mask, mpp: float) -> Mask:
     sigma = _AROUND_UM / 2 / (mpp * cell)
     taken = tissue * np.uint8(255)
     share, level = (
-        cv2.GaussianBlur(
-            cv2.resize(plane, size, interpolation=cv2.INTER_AREA).astype(np.float32), (0, 0), sigma
-        )
+        blurred(np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8), sigma)
         for plane in (taken, planes.signal & taken)
     )
     mean = (255 * level / np.maximum(share, 1)).clip(0, 255).astype(np.uint8)

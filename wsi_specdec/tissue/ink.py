@@ -97,8 +97,7 @@ def red_strokes(planes: Planes, plain: Mask, mpp: float) -> Mask:
     reach = _BLUR_PX + max(1, round(_CONTACT_UM / mpp))
     least = _MIN_RED_LENGTH_UM * _MIN_RED_WIDTH_UM / mpp**2
     for piece in pieces(red, min_px=least, margin=2 * reach):
-        length = piece.length
-        is_stroke = length * mpp >= _MIN_RED_LENGTH_UM and length >= _MIN_ELONGATION * piece.width
+        is_stroke = piece.is_band(_MIN_RED_LENGTH_UM / mpp, _MIN_ELONGATION)
         if is_stroke and _contact(piece.mask, plain[piece.window], reach) < _MAX_TISSUE_CONTACT:
             strokes[piece.window] |= dilate(piece.mask, _BLUR_PX)
     return strokes

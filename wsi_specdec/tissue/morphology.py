@@ -101,6 +101,13 @@ class Piece:
         """Length in pixels, were it of that width throughout: no more than it is."""
         return float(self.mask.sum()) / self.width
 
+    def is_band(self, least_length: float, elongation: float) -> bool:
+        """Whether it is so long, in pixels, and so many times as long as it is wide."""
+        # Once, since finding it is most of the work.
+        width = self.width
+        length = float(self.mask.sum()) / width
+        return length >= least_length and length >= elongation * width
+
 
 def pieces(mask: Mask, min_px: float, margin: int) -> Iterator[Piece]:
     """Yield a mask's connected areas of at least `min_px`, with so much of an empty margin."""

@@ -78,6 +78,12 @@ class Planes:
         return flagged
 
 
+def blurred(cells: Bytes, sigma: float) -> NDArray[np.float32]:
+    """Blur a coarse plane, (rows, columns), by a Gaussian of `sigma` cells."""
+    grid = cells.astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(grid, (0, 0), sigma, dst=grid), np.float32)
+
+
 def measure(image: Bytes) -> Planes:
     """Measure an image, (h, w, 3) uint8 RGB, smoothed a little."""
     glass = glass_levels(image)

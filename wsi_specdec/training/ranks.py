@@ -106,6 +106,11 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
         raise
 
 
+def is_first() -> bool:
+    """Whether this process is the one of `torchrun`'s that writes; one that is alone is."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def own_device(name: str, local_rank: int) -> torch.device:
     """Device of one of several processes on a machine.
 

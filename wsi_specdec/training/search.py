@@ -1,7 +1,6 @@
 """Chooses λ, or the weight decay, on validation tiles: a stated grid at a stated budget."""
 
 import math
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from wsi_specdec.training.checkpoint import check_settings, load_checkpoint
 from wsi_specdec.training.data import TrainingData, choose_tiles
 from wsi_specdec.training.filters import good_tiles
 from wsi_specdec.training.fit import OnEpoch
+from wsi_specdec.training.ranks import is_first
 from wsi_specdec.training.run import train
 from wsi_specdec.training.setup import binding_settings
 
@@ -186,7 +186,7 @@ def train_searched(
     reused = fixed == trial_settings(config, choice.value, config.seed)
     if not reused:
         train(stores, slides, out, fixed, stain_dir, on_epoch=on_epoch)
-    if _is_first():
+    if is_first():
         _describe(twin if reused else out, out, choice)
     return out
 
@@ -214,7 +214,7 @@ def _search(
     source = str(told["data"]["label_source"])
     choice = Choice(setting, config.search.epochs or config.epochs, source, tuple(trials))
     _tell(choice)
-    if _is_first():
+    if is_first():
         _write(out, choice)
     return choice
 
@@ -310,11 +310,6 @@ def _tell(choice: Choice) -> None:
     if choice.at_edge:
         beyond = f"a better one may lie beyond: widen search.{choice.setting}s"
         console().print(f"it is at the edge of the grid, and {beyond}", style="yellow")
-
-
-def _is_first() -> bool:
-    """Whether this process is the one of `torchrun`'s that writes."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def write_sweep(path: Path, choice: Choice) -> None:
