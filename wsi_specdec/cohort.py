@@ -74,6 +74,7 @@ class Slide:
     mpp: float | None = None
     tissue_mask_path: Path | None = None
     annotation_path: Path | None = None
+    view: str | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(Slide))
@@ -102,7 +103,7 @@ def read_manifest(path: Path) -> list[Slide]:
     _check_header(header, path)
     reader.fieldnames = header
     slides = [
-        _slide(row, path.parent, f"{path}, line {number}")
+        make_slide(row, path.parent, f"{path}, line {number}")
         for number, row in enumerate(reader, start=2)
     ]
     if not slides:
@@ -309,13 +310,14 @@ def _check_header(header: Sequence[str], path: Path) -> None:
         raise ManifestError(msg)
 
 
-def _slide(row: Mapping[str, str | None], base: Path, where: str) -> Slide:
+def make_slide(row: Mapping[str, str | None], base: Path, where: str) -> Slide:
+    """Make a slide of the texts of a row; paths are from `base`, a `ManifestError` says `where`."""
     value = {k: v.strip() for k, v in row.items() if isinstance(v, str) and v.strip()}
     if "path" not in value and "slide_id" not in value:
         msg = f"{where}: the column 'path' is empty"
         raise ManifestError(msg)
     path = base / value.get("path", value.get("slide_id", ""))
-    slide_id = value.get("slide_id") or _id_from(path)
+    slide_id = value.get("slide_id") or _safe_id(path.name if path.is_dir() else path.stem)
     if "path" in value:
         path = _file_of(path, where)
     if not _ID.match(slide_id) or slide_id.startswith("."):
@@ -332,6 +334,7 @@ def _slide(row: Mapping[str, str | None], base: Path, where: str) -> Slide:
         mpp=_mpp(value.get("mpp"), where),
         tissue_mask_path=_beside(value.get("tissue_mask_path"), base),
         annotation_path=_beside(value.get("annotation_path"), base),
+        view=value.get("view"),
     )
 
 
@@ -346,11 +349,6 @@ def _file_of(path: Path, where: str) -> Path:
     except SlideReadError as error:
         msg = f"{where}: {error}"
         raise ManifestError(msg) from error
-
-
-def _id_from(path: Path) -> str:
-    """Turn a file's stem, or a folder's name, into an id."""
-    return _safe_id(path.name if path.is_dir() else path.stem)
 
 
 def _safe_id(name: str) -> str:
@@ -391,9 +389,7 @@ def _beside(text: str | None, base: Path) -> Path | None:
 
 
 def _cell(value: object, base: Path) -> str:
-    if value is None:
-        return ""
     if isinstance(value, Path):
         resolved = value.resolve()
         return str(resolved.relative_to(base) if resolved.is_relative_to(base) else resolved)
-    return str(value)
+    return "" if value is None else str(value)

@@ -45,6 +45,10 @@ class ResolutionError(SlideError, ValueError):
     """A slide's µm per pixel is missing, implausible, or coarser than what was asked for."""
 
 
+class ImageError(WsiSpecdecError, ValueError):
+    """An image that is no slide cannot be read, or is not one to pack. Costs that image alone."""
+
+
 class StoreError(WsiSpecdecError, ValueError):
     """A tile store is missing, incomplete or of another schema."""
 

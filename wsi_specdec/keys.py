@@ -12,6 +12,9 @@ LOG_FILE: Final = "log.jsonl"
 TILE_CONFIG_FILE: Final = "tile.json"
 LEDGER_FILE: Final = "ledger.csv"
 JOURNAL_FILE: Final = "ledger.jsonl"
+PACK_CONFIG_FILE: Final = "pack.json"
+SALT_FILE: Final = "patient.salt"
+PIECES_DIR: Final = "pieces"
 TILES_DIR: Final = "tiles"
 PREVIEWS_DIR: Final = "previews"
 COORDS_DIR: Final = "coords"
@@ -20,11 +23,15 @@ ARMS_DIR: Final = "arms"
 SLIDES_DIR: Final = "slides"
 FIGURES_DIR: Final = "figures"
 HEATMAPS_DIR: Final = "heatmaps"
+EXPORTS_DIR: Final = "exports"
 MODEL_DIR: Final = "model"
 SCORES_DIR: Final = "scores"
+EMBEDDINGS_DIR: Final = "embeddings"
 AGGREGATOR_DIR: Final = "aggregator"
 RESULTS_FILE: Final = "results.json"
 CALLS_FILE: Final = "calls.csv"
+PATIENTS_FILE: Final = "patients.csv"
+ATTENTION_DIR: Final = "attention"
 REPORT_FILE: Final = "report.html"
 
 # Model directory
@@ -41,6 +48,7 @@ SEARCH_FILE: Final = "search.json"
 SEARCH_PLOT_FILE: Final = "search.png"
 COST_FILE: Final = "cost.json"
 AGGREGATOR_FILE: Final = "aggregator.json"
+MIL_FILE: Final = "mil.safetensors"
 
 # Tile store
 STORE_SUFFIX: Final = ".zarr"
@@ -49,7 +57,16 @@ COORDS: Final = "coords"
 TISSUE_FRACTION: Final = "tissue_fraction"
 QUALITY: Final = "quality"
 LABEL: Final = "label"
+STAIN_APPLIED: Final = "stain_applied"
+# Among the measures of quality: a tile's `TileStatus`.
+STAIN_STATUS: Final = "stain_status"
 UNKNOWN_LABEL: Final = -1
+# Packed images
+IMAGE_ID: Final = "image_id"
+PATIENT_ID: Final = "patient_id"
+FINGERPRINT: Final = "fingerprint"
+IMAGE_SIZE: Final = "image_size"
+GROUP: Final = "group"
 
 # Splits and cohorts
 TRAIN: Final = "train"
@@ -64,6 +81,12 @@ X: Final = "x"
 Y: Final = "y"
 LOGIT_PREFIX: Final = "logit_"
 PROB_PREFIX: Final = "prob_"
+# Of scores' and embeddings' metadata, beside `model_sha256` and `slide_id`.
+N_TILES: Final = "n_tiles"
+TILE_SIZE_LEVEL0: Final = "tile_size_level0_px"
+STRIDE_LEVEL0: Final = "stride_level0_px"
+MPP_LEVEL0: Final = "mpp_level0"
+EMBEDDINGS: Final = "embeddings"
 
 # Calls
 CALL_COLUMNS: Final = (
@@ -76,4 +99,18 @@ CALL_COLUMNS: Final = (
     "confidence",
     "n_tiles",
     "state",
+    "probability",
+    "referred",
 )
+PATIENT_COLUMNS: Final = (
+    "patient_id",
+    "cohort",
+    "score",
+    "call",
+    "threshold",
+    "n_slides",
+    "n_called",
+    "state",
+    "referred",
+)
+ATTENTION: Final = "attention"

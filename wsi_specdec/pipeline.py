@@ -10,6 +10,7 @@ from typing import Any
 from wsi_specdec.aggregation import (
     load_aggregator,
     make_calls,
+    save_calls,
 )
 from wsi_specdec.cohort import (
     Slide,
@@ -57,7 +58,7 @@ from wsi_specdec.runner import LedgerSummary, read_states
 from wsi_specdec.scoring import score_stores
 from wsi_specdec.stain import fit_stores
 from wsi_specdec.store import TileStore, open_store, store_path
-from wsi_specdec.store.calls import Call, write_calls
+from wsi_specdec.store.calls import Call
 from wsi_specdec.studies import ArmRun, Cohort, arm_settings, read_cost, run_arm, timed
 from wsi_specdec.tiling import tile_slides
 
@@ -190,9 +191,11 @@ def run_process(config: ProcessConfig, *, overwrite: bool = False) -> Finished:
     write_json(out / PROVENANCE_FILE, provenance(inputs))
     tiling = tile_slides(slides, out, tile, config.runner, overwrite=overwrite)
     stores = _stores(slides, out)
-    score_stores(stores, model, out / SCORES_DIR, config.score, out / STAIN_DIR)
+    embeddings = config.score.embeddings or aggregator.needs_embeddings
+    score = config.score.model_copy(update={"embeddings": embeddings})
+    score_stores(stores, model, out / SCORES_DIR, score, out / STAIN_DIR)
     calls = make_calls(out / SCORES_DIR, slides, aggregator, read_states(out))
-    write_calls(out / CALLS_FILE, calls)
+    save_calls(out, calls, aggregator)
     return Finished(out, tiling, write_report(out, config.report), calls=calls)
 
 
@@ -255,9 +258,7 @@ def _fit_stains(config: PipelineConfig, cohort: Cohort) -> None:
 
 
 def _seed_run(run_: ArmRun, config: PipelineConfig) -> SeedRun:
-    fixed = config.aggregate.threshold_rule == "fixed"
-    fitted_on = None if fixed else config.aggregate.fit_on
-    return SeedRun(run_.seed, run_.calls, run_.scores, fitted_on)
+    return SeedRun(run_.seed, run_.calls, run_.scores, config.aggregate.fitted_on)
 
 
 def _cost(runs: Sequence[ArmRun], config: PipelineConfig, stain_dir: Path) -> dict[str, float]:

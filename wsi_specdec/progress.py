@@ -18,8 +18,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 _LOG_SECONDS = 10.0
+# Widths that leave room for a note at 80 columns.
+_TITLE_WIDTH = 22
+_BAR_WIDTH = 16
 
 
 class Ticker(Protocol):
@@ -61,15 +65,18 @@ def _silent(advance: int = 1, note: str = "") -> None:
 
 @contextmanager
 def _bar(title: str, total: int) -> Iterator[Ticker]:
+    # The note gives way first, then the end of the title; never the counts.
+    head = Column(width=_TITLE_WIDTH, no_wrap=True, overflow="ellipsis")
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     columns = (
-        TextColumn("{task.description:<24}"),
-        BarColumn(bar_width=20),
+        TextColumn("{task.description}", table_column=head),
+        BarColumn(bar_width=_BAR_WIDTH),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("[dim]{task.fields[note]}", table_column=rest),
     )
-    with Progress(*columns, console=_console) as bars:
+    with Progress(*columns, console=_console, expand=True) as bars:
         task = bars.add_task(title, total=total, note="")
 
         def tick(advance: int = 1, note: str = "") -> None:

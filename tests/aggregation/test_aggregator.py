@@ -4,12 +4,21 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from wsi_specdec.aggregation import fit_aggregator, load_aggregator, save_aggregator
+from wsi_specdec.aggregation import (
+    Rule,
+    fit_aggregator,
+    fit_calibration,
+    fit_conformal,
+    fit_threshold,
+    load_aggregator,
+    save_aggregator,
+)
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import AggregateConfig
-from wsi_specdec.errors import ManifestError, ModelError, NotEnoughDataError
+from wsi_specdec.errors import LeakError, ManifestError, ModelError, NotEnoughDataError
 from wsi_specdec.keys import AGGREGATOR_FILE, INTERNAL, VALIDATION
 
 MakeScores = Callable[..., Path]
@@ -78,6 +87,63 @@ def test_fixed_threshold_is_fitted_on_nothing(make_scores: MakeScores) -> None:
     assert found.fit_slides_sha256 is None
     assert found.model_sha256 == "m" * 64
     assert found.pooling_parameters == {"k": 10}
+
+
+@pytest.mark.parametrize("split", ["internal", "external", "external-aarhus", "test"])
+def test_nothing_is_fitted_on_what_is_evaluated(split: str) -> None:
+    with pytest.raises(ValueError, match=f"'{split}' is evaluated"):
+        AggregateConfig(fit_on=split)
+
+
+def test_a_patient_in_two_splits_is_refused(make_scores: MakeScores) -> None:
+    twin = Slide("d", Path("d.svs"), "p-a", 0, INTERNAL)
+    with pytest.raises(LeakError, match="p-a in internal and validation"):
+        fit_aggregator(make_scores(TILES), [*SLIDES[:2], twin], CONFIG)
+
+
+def test_calibration_and_abstention_are_fitted_on_the_same_slides(make_scores: MakeScores) -> None:
+    tiles = {f"s{i}": [0.02 * i + 0.01, 0.0] for i in range(40)}
+    slides = [slide(name, int(i >= 20 and i % 7 != 0)) for i, name in enumerate(tiles)]
+    scores = make_scores(tiles)
+    config = AggregateConfig(
+        pooling="max",
+        threshold_rule="cost",
+        cost_ratio=3,
+        prevalence=0.2,
+        abstain="conformal",
+        alpha=0.2,
+        patient_rule="mean",
+    )
+    found = fit_aggregator(scores, [*slides, slide("t", 1, INTERNAL)], config)
+    labels = [s.label or 0 for s in slides]
+    values = [float(np.float32(tiles[s.slide_id][0])) for s in slides]
+    assert found.threshold == fit_threshold(labels, values, Rule.of(config), "")
+    assert found.calibration == fit_calibration(labels, values, config, "")
+    assert found.abstention == fit_conformal(labels, values, 0.2)
+    assert (found.cost_ratio, found.prevalence, found.patient_rule) == (3, 0.2, "mean")
+    off = fit_aggregator(scores, slides, AggregateConfig(calibration="none"))
+    assert (off.calibration, off.abstention) == (None, None)
+
+
+def test_an_aggregator_of_the_first_release_is_read(tmp_path: Path) -> None:
+    values = {
+        "schema_version": 1,
+        "pooling": "topk_mean",
+        "pooling_parameters": {"k": 10.0},
+        "threshold": 0.4,
+        "threshold_rule": "youden",
+        "threshold_target": 0.9,
+        "fit_cohort": "validation",
+        "fit_slides": 4,
+        "fit_positives": 2,
+        "fit_slides_sha256": "0" * 64,
+        "model_sha256": None,
+        "provenance": {},
+    }
+    (tmp_path / AGGREGATOR_FILE).write_text(json.dumps(values))
+    found = load_aggregator(tmp_path)
+    assert (found.threshold, found.calibration, found.abstention) == (0.4, None, None)
+    assert found.pooler.parameters == {"k": 10}
 
 
 def test_scores_of_two_models_are_refused(make_scores: MakeScores) -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from wsi_specdec.aggregation import (
     Aggregator,
+    Band,
+    Calibration,
     Call,
     fit_aggregator,
     make_calls,
@@ -17,7 +19,7 @@ from wsi_specdec.aggregation import (
 )
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import AggregateConfig
-from wsi_specdec.errors import ManifestError, ModelError, StoreError
+from wsi_specdec.errors import LeakError, ManifestError, ModelError, StoreError
 from wsi_specdec.keys import CALL_COLUMNS, INTERNAL, VALIDATION
 
 MakeScores = Callable[..., Path]
@@ -45,8 +47,6 @@ def test_every_slide_of_the_manifest_gets_a_row_in_its_order(make_scores: MakeSc
         Call("a", "p-a", INTERNAL, 0.1875, 0, 0.5, 0.625, 2, "done"),
         Call("broken", "p-broken", INTERNAL, None, None, None, None, 0, "failed"),
         Call("left", "p-left", INTERNAL, None, None, None, None, 0, "skipped"),
-        # Scored, but not in the manifest: its own patient, in no cohort.
-        Call("z", "z", None, 1.0, 1, 0.5, 1.0, 1, "done"),
     ]
 
 
@@ -56,17 +56,67 @@ def test_scores_without_rows_are_an_empty_slide(make_scores: MakeScores) -> None
     assert (call.score, call.call, call.n_tiles, call.state) == (None, None, 0, "empty")
 
 
-@pytest.mark.parametrize("state", ["empty", "failed"])
+@pytest.mark.parametrize("state", ["empty", "failed", "skipped"])
 def test_scores_left_by_an_earlier_run_are_not_called(make_scores: MakeScores, state: str) -> None:
     scores = make_scores({"a": [0.9]})
     (call,) = make_calls(scores, [slide("a")], aggregator(scores), {"a": state})
     assert (call.call, call.state) == (None, state)
 
 
-def test_slides_skipped_now_but_scored_before_are_called(make_scores: MakeScores) -> None:
-    scores = make_scores({"a": [0.9]})
-    (call,) = make_calls(scores, [slide("a")], aggregator(scores), {"a": "skipped"})
-    assert (call.call, call.state) == (1, "done")
+def test_scores_of_slides_that_the_manifest_lacks_are_named_and_not_called(
+    make_scores: MakeScores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = make_scores({"a": [0.9], "gone": [0.8], "train-1": [0.7]})
+    # Nor where the ledger of an earlier run says that it was done.
+    states = {"a": "done", "gone": "done"}
+    calls = make_calls(scores, [slide("a")], aggregator(scores), states, known={"train-1"})
+    assert [call.slide_id for call in calls] == ["a"]
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.endswith("not among the manifest; they are not called: gone")
+
+
+def test_without_a_manifest_the_ledger_says_which_slides_are_done(
+    make_scores: MakeScores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = make_scores({"a": [0.9], "b": [0.8], "c": [0.7]})
+    found = make_calls(scores, [], aggregator(scores), {"a": "done", "b": "failed"})
+    assert [call.slide_id for call in found] == ["a"]
+    assert capsys.readouterr().err.split()[-1] == "c"
+    every = make_calls(scores, [], aggregator(scores))
+    assert [(c.slide_id, c.patient_id, c.cohort) for c in every] == [
+        (name, name, None) for name in "abc"
+    ]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_slide_that_was_fitted_on_is_no_test_slide(make_scores: MakeScores) -> None:
+    scores = make_scores({"a": [0.1], "b": [0.9]})
+    known = [slide("a", 0, VALIDATION), slide("b", 1, VALIDATION)]
+    fitted = fit_aggregator(scores, known, AggregateConfig(pooling="max"))
+    assert len(make_calls(scores, known, fitted)) == 2
+    with pytest.raises(LeakError, match="fitted on slides that the manifest tests it on: b;"):
+        make_calls(scores, [slide("a"), slide("b", 1, "external-x")][1:], fitted)
+    # Another patient's slide of the same name, as two hospitals may have.
+    other = Slide("b", Path("b.svs"), "p-other", 1, "external-x")
+    assert len(make_calls(scores, [other], fitted)) == 1
+
+
+def test_calibrated_and_referred_calls_say_so(make_scores: MakeScores) -> None:
+    scores = make_scores({"a": [0.25], "b": [0.75], "bare": []})
+    fixed = aggregator(scores)
+    known = fixed.model_copy(
+        update={
+            "calibration": Calibration(method="platt", slope=1, intercept=0),
+            "abstention": Band(alpha=0.1, low=0.5, high=0.8),
+        }
+    )
+    low, high, bare = make_calls(scores, [slide("a"), slide("b"), slide("bare")], known)
+    # With no change of the logit, the score is the probability.
+    assert (low.call, high.call) == (0, 1)
+    assert [low.probability, low.confidence] == pytest.approx([0.25, 0.75])
+    assert [high.probability, high.confidence] == pytest.approx([0.75, 0.75])
+    assert (low.referred, high.referred) == (0, 1)
+    assert (bare.state, bare.probability, bare.referred) == ("empty", None, None)
 
 
 def test_slides_with_no_scores_are_named(make_scores: MakeScores) -> None:
@@ -99,13 +149,16 @@ def test_file_holds_the_columns_and_leaves_unknown_cells_empty(tmp_path: Path) -
         path,
         [
             Call("a", "p", INTERNAL, 0.1, 0, 1 / 3, 0.7, 12, "done"),
+            Call("c", "p", INTERNAL, 0.5, 1, 1 / 3, 0.6, 12, "done", 0.6, 1),
             Call("b", "p", None, None, None, None, None, 0, "empty"),
         ],
     )
     assert path.read_text() == (
-        "slide_id,patient_id,cohort,score,call,threshold,confidence,n_tiles,state\n"
-        "a,p,internal,0.1,0,0.3333333333333333,0.7,12,done\n"
-        "b,p,,,,,,0,empty\n"
+        "slide_id,patient_id,cohort,score,call,threshold,confidence,n_tiles,state,"
+        "probability,referred\n"
+        "a,p,internal,0.1,0,0.3333333333333333,0.7,12,done,,\n"
+        "c,p,internal,0.5,1,0.3333333333333333,0.6,12,done,0.6,1\n"
+        "b,p,,,,,,0,empty,,\n"
     )
 
 
@@ -124,6 +177,8 @@ done = st.builds(
     confidence=share,
     n_tiles=st.integers(1, 10**6),
     state=st.just("done"),
+    probability=st.none() | share,
+    referred=st.none() | st.integers(0, 1),
 )
 
 
@@ -136,7 +191,7 @@ def test_calls_are_read_back_exactly(
     assert read_calls(path) == calls
 
 
-GOOD = "a,p,,0.5,1,0.5,0.0,3,done\n"
+GOOD = "a,p,,0.5,1,0.5,0.0,3,done,0.5,0\n"
 
 
 @pytest.mark.parametrize(
@@ -144,11 +199,12 @@ GOOD = "a,p,,0.5,1,0.5,0.0,3,done\n"
     [
         ("slide_id,score\na,0.5\n", "its columns must be"),
         (",".join(CALL_COLUMNS) + "\n" + GOOD.replace("done", "odd"), "line 2: state 'odd'"),
+        (",".join(CALL_COLUMNS) + "\n" + GOOD.replace(",0\n", ",2\n"), "referred '2'"),
         (",".join(CALL_COLUMNS) + "\n" + GOOD.replace(",1,", ",2,"), "call '2'"),
-        (",".join(CALL_COLUMNS) + "\n" + GOOD.replace("0.0", "high"), "line 2: could not"),
-        (",".join(CALL_COLUMNS) + "\n" + GOOD.replace("0.0", "nan"), "'nan' is not a finite"),
-        (",".join(CALL_COLUMNS) + "\n" + "a,p,,0.5\n", "expected 9 values"),
-        (",".join(CALL_COLUMNS) + "\n" + GOOD.replace("done", "done,x"), "expected 9 values"),
+        (",".join(CALL_COLUMNS) + "\n" + GOOD.replace(",0.0,", ",high,"), "line 2: could not"),
+        (",".join(CALL_COLUMNS) + "\n" + GOOD.replace(",0.0,", ",nan,"), "'nan' is not a finite"),
+        (",".join(CALL_COLUMNS) + "\n" + "a,p,,0.5\n", "expected 11 values"),
+        (",".join(CALL_COLUMNS) + "\n" + GOOD.replace("done", "done,x"), "expected 11 values"),
         (",".join(CALL_COLUMNS) + "\n" + GOOD + GOOD, "holds slides twice: a"),
     ],
 )
@@ -156,6 +212,15 @@ def test_other_files_are_refused(tmp_path: Path, text: str, message: str) -> Non
     path = tmp_path / "calls.csv"
     path.write_text(text)
     with pytest.raises(StoreError, match=message):
+        read_calls(path)
+
+
+def test_calls_of_the_first_release_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(",".join(CALL_COLUMNS[:9]) + "\na,p,,0.5,1,0.5,0.0,3,done\n")
+    assert read_calls(path) == [Call("a", "p", None, 0.5, 1, 0.5, 0.0, 3, "done")]
+    path.write_text(",".join(CALL_COLUMNS[:10]) + "\na,p,,0.5,1,0.5,0.0,3,done,0.5\n")
+    with pytest.raises(StoreError, match="its columns must be"):
         read_calls(path)
 
 

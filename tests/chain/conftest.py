@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import pytest
 import tifffile
+from programs import run_group
 
 from wsi_specdec.cli import main
 from wsi_specdec.progress import set_quiet
@@ -25,9 +26,7 @@ def run_program(
     """Run `wsi-specdec` in a process of its own, as a user does."""
     command = [sys.executable, "-m", "wsi_specdec", *map(str, arguments)]
     environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=cwd, env=environment
-    )
+    return run_group(command, cwd=cwd, env=environment, timeout=500)
 
 
 class MakeSlide(Protocol):

@@ -173,11 +173,8 @@ def test_the_slurm_example_runs_on_one_machine(
     tmp_path: Path, slides: Path, repository: Path
 ) -> None:
     out = tmp_path / "out"
-    done = subprocess.run(
+    done = run_group(
         ["bash", "pipelines/slurm/tile.sbatch", *tile(slides, out)[1:]],
-        capture_output=True,
-        text=True,
-        check=False,
         cwd=repository,
         timeout=SECONDS,
         env={

@@ -70,11 +70,8 @@ def make_good_slides(folder: Path, make_slide: MakeSlide) -> set[str]:
 
 
 def tile(slides: Path, out: Path, *more: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+    return run_group(
         [sys.executable, "-m", "wsi_specdec", "tile", str(slides), "--out", str(out), *more],
-        capture_output=True,
-        text=True,
-        check=False,
         timeout=400,
         env={**os.environ, "NO_COLOR": "1"},
     )

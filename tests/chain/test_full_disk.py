@@ -33,11 +33,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def tile(slides: Path, out: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+    return run_group(
         [sys.executable, "-m", "wsi_specdec", "tile", slides, "--out", out, "--workers", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
         env={**os.environ, "NO_COLOR": "1"},
         timeout=120,
     )

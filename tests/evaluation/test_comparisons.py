@@ -12,6 +12,7 @@ from wsi_specdec.cohort import Slide
 from wsi_specdec.config import EvaluateConfig
 from wsi_specdec.errors import ConfigError, ManifestError
 from wsi_specdec.evaluation import SeedRun, pairs_of
+from wsi_specdec.keys import CALL_COLUMNS
 from wsi_specdec.metrics import delong, holm, mcnemar
 
 Results = dict[str, Any]
@@ -67,7 +68,12 @@ def test_delta_is_the_difference_of_the_values(results: Results) -> None:
         assert each["delta"] == pytest.approx(values[0] - values[1])
         if each["ci_low"] is not None:
             assert each["ci_low"] <= each["ci_high"]
-        assert each["test"] == "bootstrap over seeds and patients"
+        if each["metric"] == "auroc":
+            assert each["test"].endswith("seeds as readers")
+            assert each["bootstrap"]["test"] == "bootstrap over seeds and patients"
+        else:
+            assert each["test"] == "bootstrap over seeds and patients"
+            assert "bootstrap" not in each
 
 
 def test_p_values_are_adjusted_within_cohort_unit_and_metric(results: Results) -> None:
@@ -96,14 +102,26 @@ def test_independent_slides_of_one_seed_are_tested_by_delong_and_mcnemar(
     accuracy = found["slide", "accuracy"]
     assert accuracy["test"] == "McNemar, exact; interval by bootstrap over patients"
     assert accuracy["p"] == pytest.approx(mcnemar(labels, arm >= 0.5, base >= 0.5))
-    for key in (("patch", "auroc"), ("slide", "balanced_accuracy")):
-        assert found[key]["test"] == "bootstrap over patients"
+    assert found["slide", "balanced_accuracy"]["test"] == "bootstrap over patients"
+    assert found["patch", "auroc"]["test"] == "DeLong, clustered by patient (Obuchowski)"
+    beside = auroc["bootstrap"]
+    assert beside["test"] == "bootstrap over patients"
+    # Two methods on the same numbers: not equal, but not far apart.
+    assert beside["ci_low"] == pytest.approx(auroc["ci_low"], abs=0.05)
+    assert beside["ci_high"] == pytest.approx(auroc["ci_high"], abs=0.05)
 
 
-def test_patients_with_several_slides_are_never_tested_by_delong(build_world: BuildWorld) -> None:
-    slides = [replace(s, patient_id=f"p{row // 2}") for row, s in enumerate(internal(24))]
-    found = build_world(slides, {"wd": 0.3, "sd": 1.0}).results()["differences"]
-    assert {d["test"] for d in found} == {"bootstrap over patients"}
+def test_patients_with_several_slides_are_tested_as_patients(build_world: BuildWorld) -> None:
+    slides = [replace(s, patient_id=f"p{row // 2:02}") for row, s in enumerate(internal(24))]
+    world = build_world(slides, {"wd": 0.3, "sd": 1.0})
+    found = {(d["unit"], d["metric"]): d for d in world.results()["differences"]}
+    labels = np.array([slide.label for slide in world.slides])
+    arm, base = (np.array(list(world.slide_scores[name, 0].values())) for name in ("sd", "wd"))
+    expected = delong(labels, arm, base, 0.95, np.arange(24) // 2)
+    auroc = found["slide", "auroc"]
+    assert (auroc["test"], auroc["p"]) == (expected.test, pytest.approx(expected.p))
+    assert "clustered" in auroc["test"]
+    assert found["slide", "accuracy"]["test"] == "bootstrap over patients"
 
 
 def test_a_better_arm_is_found_and_an_equal_one_is_not(build_world: BuildWorld) -> None:
@@ -120,7 +138,7 @@ def test_a_better_arm_is_found_and_an_equal_one_is_not(build_world: BuildWorld) 
         assert better["ci_low"] > 0
         assert (same["delta"], same["p"], same["p_adjusted"]) == (0, 1, 1)
         assert same["ci_low"] is None
-        assert same["reason"]
+        assert same["reason"] == "no interval: the difference is the same for every unit"
 
 
 def test_one_arm_is_compared_with_nothing(build_world: BuildWorld) -> None:
@@ -174,7 +192,9 @@ def test_arms_must_have_called_the_same_slides(build_world: BuildWorld) -> None:
     path.write_text("".join(lines[:-1]))
     with pytest.raises(ManifestError, match=r"lacks 1 slides of the manifest \(s07\)"):
         world.results()
-    path.write_text("".join([*lines[:-1], "s07,p07,internal,,,,,0,failed\n"]))
+    empty = dict.fromkeys(CALL_COLUMNS, "") | {"slide_id": "s07", "patient_id": "p07"}
+    empty |= {"cohort": "internal", "n_tiles": "0", "state": "failed"}
+    path.write_text("".join([*lines[:-1], ",".join(empty.values()), "\n"]))
     with pytest.raises(ManifestError, match=r"identical slides, .* has a call for s07"):
         world.results()
 

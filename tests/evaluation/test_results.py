@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.metrics import (
     balanced_accuracy_score,
     brier_score_loss,
@@ -22,6 +23,7 @@ from wsi_specdec.evaluation import evaluate, write_results
 from wsi_specdec.evaluation.runs import read_runs
 from wsi_specdec.evaluation.units import patient_samples
 from wsi_specdec.store import TileStoreWriter, open_store, read_scores, write_scores
+from wsi_specdec.store.calls import read_calls, write_calls
 
 Results = dict[str, Any]
 
@@ -40,6 +42,15 @@ class BuildWorld(Protocol):
     def __call__(
         self, slides: list[Slide], arms: dict[str, float], empty: Sequence[str] = ...
     ) -> World: ...
+
+
+@dataclass(frozen=True)
+class StoredTruth:
+    """Truth of tiles that lie in a folder."""
+
+    coords: NDArray[np.int64]
+    label: NDArray[np.int16]
+    path: Path
 
 
 ARMS = ("wd", "sd", "wd+macenko", "sd+macenko")
@@ -245,8 +256,32 @@ def test_settings_cost_and_provenance_are_carried(build_world: BuildWorld) -> No
     )
     assert results["provenance"] == {"git_revision": "abc"}
     assert results["arms"]["sd"]["settings"] == {"sd_coef": 0.01}
-    assert results["arms"]["sd"]["cost"] == {"train_s": 12.5}
-    assert results["arms"]["wd"]["cost"] == {}
+    cost = results["arms"]["sd"]["cost"]
+    assert cost.pop("scores_gb_per_slide") > 0
+    assert cost == {"train_s": 12.5}
+    assert set(results["arms"]["wd"]["cost"]) == {"scores_gb_per_slide"}
+
+
+def test_cost_is_told_for_each_slide(build_world: BuildWorld, tmp_path: Path) -> None:
+    world = build_world(six_slides(), {"wd": 1.0, "sd": 1.0})
+    sizes = []
+    for number, (name, truth) in enumerate(world.stores.items(), start=1):
+        folder = tmp_path / "stores" / name
+        (folder / "tiles").mkdir(parents=True)
+        (folder / "tiles" / "shard").write_bytes(bytes(10_000 * number))
+        sizes.append(10_000 * number)
+        world.stores[name] = StoredTruth(truth.coords, truth.label, folder)
+    given = {"sd": {"train_seconds": 60.0, "score_seconds": 12.0, "stain_seconds": 3.0}}
+    config = EvaluateConfig(bootstrap=100)
+    results = evaluate(world.runs, world.slides, world.stores, config, {}, {}, given)
+    cost = results["arms"]["sd"]["cost"]
+    assert cost["train_seconds"] == 60.0
+    assert cost["seconds_per_slide"] == pytest.approx(12 / 6 + 3 / 6)
+    assert cost["tiles_gb_per_slide"] == pytest.approx(np.mean(sizes) / 1e9, abs=1e-6)
+    files = list(world.runs["sd"][0].scores.iterdir())
+    expected = sum(file.stat().st_size for file in files) / 6 / 1e9
+    assert cost["scores_gb_per_slide"] == pytest.approx(expected, abs=1e-6)
+    assert "seconds_per_slide" not in results["arms"]["wd"]["cost"]
 
 
 def test_order_of_slides_and_runs_changes_nothing(two_sites: World, results: Results) -> None:
@@ -279,7 +314,9 @@ def test_intervals_are_over_patients_and_not_slides(build_world: BuildWorld) -> 
         single.slides.append(copy)
     doubled = single.results()["arms"]["sd"]["cohorts"]["internal"]["slide"]
     for name, each in plain.items():
-        assert doubled[name]["ci_low"] == pytest.approx(each["ci_low"])
+        # By Student's t where patients have several slides: a little wider, far from narrower.
+        assert doubled[name]["ci_low"] == pytest.approx(each["ci_low"], abs=0.06)
+        assert doubled[name]["ci_low"] < each["ci_low"] + 1e-9
         assert doubled[name]["n"] == 2 * each["n"]
 
 
@@ -305,6 +342,27 @@ def test_every_null_has_a_reason(build_world: BuildWorld) -> None:
     found = list(nulls(world.results()))
     assert len(found) > 20
     assert all(each["reason"] for each in found)
+
+
+def test_slides_with_probabilities_are_judged_by_their_calibration(
+    build_world: BuildWorld,
+) -> None:
+    world = build_world(six_slides(), {"wd": 0.5, "sd": 1.0})
+    probabilities = np.array([0.1, 0.7, 0.3, 0.8, 0.2, 0.4])
+    path = world.runs["sd"][0].calls
+    calls = read_calls(path)
+    rows = [replace(c, probability=float(p)) for c, p in zip(calls, probabilities, strict=True)]
+    write_calls(path, rows)
+    arms = world.results()["arms"]
+    found = arms["sd"]["cohorts"]["internal"]["slide"]
+    labels = [slide.label for slide in world.slides]
+    assert found["brier"]["value"] == pytest.approx(brier_score_loss(labels, probabilities))
+    assert found["auroc"]["value"] == pytest.approx(
+        roc_auc_score(labels, list(world.slide_scores["sd", 0].values()))
+    )
+    assert "brier" not in arms["wd"]["cohorts"]["internal"]["slide"]
+    write_calls(path, [replace(rows[0], probability=None), *rows[1:]])
+    assert "ece" not in world.results()["arms"]["sd"]["cohorts"]["internal"]["slide"]
 
 
 def test_no_tile_labels_leave_patches_undefined(two_sites: World) -> None:
@@ -362,4 +420,6 @@ def test_labels_come_from_real_stores(build_world: BuildWorld, tmp_path: Path) -
                 quality={},
             )
         world.stores[name] = open_store(path)
-    assert world.results() == expected
+    found = world.results()
+    assert found["arms"]["sd"]["cost"].pop("tiles_gb_per_slide") > 0
+    assert found == expected

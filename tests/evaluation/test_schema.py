@@ -46,6 +46,21 @@ def test_results_with_little_to_say_are_valid(
         validator.validate(as_read_from_disk(world.results()))
 
 
+def test_results_of_before_gaps_and_methods_are_valid_still(
+    results: Results, validator: Draft202012Validator
+) -> None:
+    old = as_read_from_disk(results)
+    del old["gaps"]
+    for each in old["differences"]:
+        each.pop("bootstrap", None)
+    for arm in old["arms"].values():
+        for cohort in arm["cohorts"].values():
+            for unit in ("patch", "slide", "patient"):
+                for each in cohort[unit].values():
+                    del each["interval"]
+    validator.validate(old)
+
+
 def at(results: Results) -> Results:
     return dict.__getitem__(results["arms"]["sd"]["cohorts"]["internal"], "slide")
 
@@ -71,6 +86,13 @@ def at(results: Results) -> Results:
         lambda r: r["differences"][0].update(p=1.5),
         lambda r: r["differences"][0].update(p=None, reason=None),
         lambda r: r["differences"][0].update(unit="tile"),
+        lambda r: r["differences"][0].update(bootstrap={"p": 0.1}),
+        lambda r: r["gaps"][0].update(gap=-1.5),
+        lambda r: r["gaps"][0].update(ci_low=None, reason="half an interval"),
+        lambda r: r["gaps"][0].update(gap=None, ci_low=None, ci_high=None, reason=None),
+        lambda r: r["gaps"][0].pop("cohort"),
+        lambda r: at(r)["auroc"].update(interval=""),
+        lambda r: r["arms"]["sd"]["cost"].update(seconds_per_slide=-1),
     ],
 )
 def test_what_is_wrong_is_refused(

@@ -109,6 +109,19 @@ def test_plan_draws_whole_patients_and_seeds_apart() -> None:
     assert not np.array_equal(draw_plan(7, 3, 500, seed=2).patients, plan.patients)
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_drawing_one_seed_fewer_gives_the_mean_its_whole_variance(seeds: int) -> None:
+    """As many draws as seeds would give (S - 1) / S of it."""
+    values = np.random.default_rng(seeds).normal(size=seeds)
+    means = draw_plan(2, seeds, 200_000, seed=1).seeds @ values
+    assert means.var() == pytest.approx(values.var(ddof=1) / seeds, rel=0.02)
+
+
+def test_cohorts_of_other_patients_draw_the_same_seeds() -> None:
+    one, other = (draw_plan(count, 4, 100, seed=7).seeds for count in (5, 50))
+    np.testing.assert_array_equal(one, other)
+
+
 def test_one_seed_is_not_resampled() -> None:
     assert (draw_plan(4, 1, 50, seed=0).seeds == 1).all()
 

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import mannwhitneyu
 from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
 
 from wsi_specdec import metrics
 from wsi_specdec.metrics import METRICS, Point
@@ -60,6 +62,75 @@ def test_call_metrics_agree_with_scikit_learn(
     labels, scores = random_case(seed)
     calls = (scores >= 0.5).astype(int)
     assert metric(labels, calls).value == pytest.approx(reference(labels, calls), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_auroc_agrees_with_scipys_mann_whitney(seed: int) -> None:
+    labels, scores = random_case(seed)
+    positive, negative = scores[labels == 1], scores[labels == 0]
+    statistic = mannwhitneyu(positive, negative).statistic
+    expected = statistic / (positive.size * negative.size)
+    assert metrics.auroc(labels, scores).value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_average_precision_is_its_definition(seed: int) -> None:
+    labels, scores = random_case(seed)
+    recall, total = 0.0, 0.0
+    for threshold in sorted(set(scores.tolist()), reverse=True):
+        called = scores >= threshold
+        total += (labels[called].sum() / labels.sum() - recall) * labels[called].mean()
+        recall = labels[called].sum() / labels.sum()
+    assert metrics.average_precision(labels, scores).value == pytest.approx(total)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ece_agrees_with_scikit_learns_calibration_curve(seed: int) -> None:
+    labels = random_case(seed)[0]
+    # No value on an edge, which scikit-learn gives to the lower bin.
+    scores = np.random.default_rng(seed).random(labels.size)
+    share, mean = calibration_curve(labels, scores, n_bins=15)
+    counts = np.histogram(scores, bins=15, range=(0, 1))[0]
+    expected = (counts[counts > 0] * np.abs(share - mean)).sum() / labels.size
+    assert metrics.ece(labels, scores).value == pytest.approx(expected)
+
+
+def graded(seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 5, 80)
+    return truth, np.clip(truth + rng.integers(-2, 3, 80), 0, 4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kappa_is_its_definition(seed: int) -> None:
+    """Cohen (1968): mean squared disagreement of the pairs over that of all pairings."""
+    truth, called = graded(seed)
+    chance = np.mean([(a - b) ** 2 for a in truth for b in called])
+    expected = 1 - np.mean((truth - called) ** 2) / chance
+    assert metrics.quadratic_kappa(truth, called).value == pytest.approx(expected)
+
+
+def test_kappa_by_hand_where_a_grade_is_missing() -> None:
+    # One unit of four disagrees, by 2: weight 4.
+    truth, called = np.array([0, 0, 2, 2]), np.array([0, 2, 2, 2])
+    # Chance: truth 0 (2 of 4) called 2 (3 of 4), truth 2 (2 of 4) called 0 (1 of 4), weight 4 each.
+    chance = 4 * (2 * 3 + 2 * 1) / 4
+    assert metrics.quadratic_kappa(truth, called).value == pytest.approx(1 - 4 / chance)
+    # Only distances count, so that 0 and 2 are as far apart as 1 and 3.
+    assert metrics.quadratic_kappa(truth + 1, called + 1).value == pytest.approx(1 - 4 / chance)
+    far = metrics.quadratic_kappa([0, 0, 2, 2, 3], [0, 2, 2, 2, 2]).value
+    near = metrics.quadratic_kappa([0, 0, 1, 1, 2], [0, 1, 1, 1, 1]).value
+    assert far is not None
+    assert near is not None
+    assert far != pytest.approx(near)
+
+
+@pytest.mark.parametrize("wrong", [[0.5, 1], [-1, 0]])
+def test_kappa_refuses_what_is_no_grade(wrong: list[float]) -> None:
+    with pytest.raises(ValueError, match="whole numbers from 0"):
+        metrics.quadratic_kappa(wrong, [0, 1])
+    with pytest.raises(ValueError, match="must be"):
+        metrics.quadratic_kappa([0, 1], [0])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from wsi_specdec.metrics import (
     METRICS,
@@ -12,12 +13,13 @@ from wsi_specdec.metrics import (
     Plan,
     Sample,
     compare,
+    gap,
     measure,
     measure_all,
     plan_for,
     resample,
+    wilson_interval,
 )
-from wsi_specdec.metrics.resampling import _JACKKNIFE_BLOCK
 
 Floats = NDArray[np.float64]
 EVERY = tuple(METRICS)
@@ -43,7 +45,7 @@ def measured(sample: Sample, names: tuple[str, ...] = EVERY, seed: int = 0) -> d
 def test_value_is_the_point_metric_and_lies_in_its_interval() -> None:
     sample = sample_of(0)
     for name, found in measured(sample).items():
-        values = sample.calls if METRICS[name].needs == "calls" else sample.scores
+        values = sample.calls if METRICS[name].of_calls else sample.scores
         point = METRICS[name].point(sample.labels, values[0])
         assert (found.value, found.n, found.per_seed) == (point.value, point.n, (point.value,))
         assert found.ci_low is not None
@@ -58,7 +60,10 @@ def test_value_is_the_point_metric_and_lies_in_its_interval() -> None:
 def test_same_seed_same_interval_other_seed_other_interval() -> None:
     sample = sample_of(0)
     assert measured(sample, seed=3) == measured(sample, seed=3)
-    assert measured(sample, seed=3)["auroc"] != measured(sample, seed=4)["auroc"]
+    assert measured(sample, seed=3)["f1"] != measured(sample, seed=4)["f1"]
+    # No chance in these.
+    for name in ("auroc", "sensitivity", "balanced_accuracy"):
+        assert measured(sample, seed=3)[name] == measured(sample, seed=4)[name]
 
 
 def test_replicates_are_the_metric_of_resampled_patients_and_seeds() -> None:
@@ -83,14 +88,6 @@ def test_jackknife_leaves_out_whole_patients() -> None:
         assert found.jackknife[patient] == pytest.approx(expected)
 
 
-def test_jackknife_of_many_patients_is_made_in_blocks() -> None:
-    count = 2 * _JACKKNIFE_BLOCK + 3
-    sample = sample_of(0, n_patients=count, units=1)
-    found = resample(sample, ["accuracy"], plan_for(sample, 100, seed=0))["accuracy"]
-    right = sample.calls[0] == sample.labels
-    np.testing.assert_allclose(found.jackknife, (right.sum() - right) / (count - 1))
-
-
 def test_units_of_one_patient_are_drawn_together() -> None:
     """Copies of every unit add nothing: the interval stays, where one over units would shrink."""
     single = sample_of(3, n_patients=40, units=1)
@@ -98,8 +95,16 @@ def test_units_of_one_patient_are_drawn_together() -> None:
     copied = Sample(
         single.labels[copies], copies, single.scores[:, copies], single.calls[:, copies]
     )
-    for name, found in measured(single).items():
-        again = measured(copied)[name]
+    once, often = measured(single), measured(copied)
+    shares = {"sensitivity", "specificity", "accuracy", "balanced_accuracy"}
+    for name, found in once.items():
+        again = often[name]
+        if name in shares:
+            # Wilson's intervals of several units a patient are by Student's t: a little wider.
+            ends = np.array([each.ci_high for each in (again, found)], dtype=float)
+            ends -= np.array([each.ci_low for each in (again, found)], dtype=float)
+            assert 1 < ends[0] / ends[1] < 1.1
+            continue
         assert again.ci_low == pytest.approx(found.ci_low)
         assert again.ci_high == pytest.approx(found.ci_high)
 
@@ -185,10 +190,13 @@ def test_small_random_samples_never_give_nan_or_a_bare_none(seed: int, seeds: in
     scores = rng.integers(0, 4, (seeds, n)) / 3
     calls = (scores > 0.5).astype(np.int64)
     sample = Sample(rng.integers(0, 2, n), patients, scores, calls)
-    for found in measure_all(sample, EVERY, resamples=100, confidence=0.95, seed=0).values():
+    measures = measure_all(sample, EVERY, resamples=100, confidence=0.95, seed=0)
+    for name, found in measures.items():
         parts = (found.value, found.ci_low, found.ci_high)
         assert None not in parts or found.reason
-        assert all(part is None or -1e-9 <= part <= 1 + 1e-9 for part in parts)
+        lowest = METRICS[name].lowest
+        assert all(part is None or lowest - 1e-9 <= part <= 1 + 1e-9 for part in parts)
+        assert (found.interval is None) == (found.ci_low is None)
 
 
 def arms(seed: int, gain: float, n_patients: int = 40, seeds: int = 1) -> tuple[Sample, Sample]:
@@ -285,10 +293,35 @@ def plan_for_seeds(resamples: int) -> Floats:
     return np.random.default_rng(0).multinomial(3, np.full(3, 1 / 3), size=resamples) / 3
 
 
-def test_intervals_cover_the_truth() -> None:
-    """300 cohorts of 60 patients with two correlated slides each; 95 % intervals.
+def test_a_gap_adds_the_distances_of_both_intervals() -> None:
+    """Newcombe (1998), Statistics in Medicine 17: 873, table II, method 10 on 56/70 and 48/80."""
+    intervals = [wilson_interval(k / n, n, norm.ppf(0.975)) for k, n in ((56, 70), (48, 80))]
+    first, second = (
+        Measure(k / n, each.low, each.high, n, (k / n,))
+        for (k, n), each in zip(((56, 70), (48, 80)), intervals, strict=True)
+    )
+    found = gap(first, second)
+    assert found.delta == pytest.approx(0.2)
+    assert (found.ci_low, found.ci_high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert gap(second, first).ci_high == pytest.approx(-0.0524, abs=5e-5)
 
-    The true AUROC of normal scores is known; 300 draws at 95 % lie within 91 and 98 % in 99.9 %
+
+def test_a_gap_without_a_value_or_an_interval_says_why() -> None:
+    sound = Measure(0.8, 0.7, 0.9, 10, (0.8,))
+    undefined = Measure(None, None, None, 0, (None,), "no unit is positive")
+    bare = Measure(0.9, None, None, 1, (0.9,), "no interval: there is one patient")
+    for pair in ((sound, undefined), (undefined, sound)):
+        found = gap(*pair)
+        assert (found.delta, found.ci_low, found.reason) == (None, None, "no unit is positive")
+    found = gap(sound, bare)
+    assert found.delta == pytest.approx(-0.1)
+    assert (found.ci_high, found.reason) == (None, bare.reason)
+
+
+def test_intervals_cover_the_truth() -> None:
+    """200 cohorts of 60 patients with two correlated slides each; 95 % intervals.
+
+    The true AUROC of normal scores is known; 200 draws at 95 % lie within 90 and 99 % in 99.9 %
     of runs, and a bootstrap over slides instead of patients falls far below.
     """
     covered = {"auroc": 0, "accuracy": 0, "sensitivity": 0}
@@ -296,14 +329,14 @@ def test_intervals_cover_the_truth() -> None:
     patients = np.repeat(np.arange(60), 2)
     labels = (np.arange(60) % 2)[patients]
     truth = {"auroc": 0.760250, "accuracy": 0.691462, "sensitivity": 0.691462}
-    for trial in range(300):
+    for trial in range(200):
         noise = np.sqrt(0.8) * rng.normal(size=60)[patients] + np.sqrt(0.2) * rng.normal(size=120)
         scores = (labels + noise)[None]
         sample = Sample(labels, patients, scores, (scores >= 0.5).astype(np.int64))
-        found = measure_all(sample, tuple(covered), resamples=300, confidence=0.95, seed=trial)
+        found = measure_all(sample, tuple(covered), resamples=100, confidence=0.95, seed=trial)
         for name, each in found.items():
             assert each.ci_low is not None
             assert each.ci_high is not None
             covered[name] += each.ci_low <= truth[name] <= each.ci_high
     for count in covered.values():
-        assert 0.91 <= count / 300 <= 0.985
+        assert 0.9 <= count / 200 <= 0.99

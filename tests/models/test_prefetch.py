@@ -1,9 +1,10 @@
 import threading
 
+import numpy as np
 import pytest
 import torch
 
-from wsi_specdec.models import decode_threads, prefetched
+from wsi_specdec.models import Transfer, decode_threads, prefetched
 
 
 def test_results_come_in_order_from_another_thread() -> None:
@@ -53,3 +54,31 @@ def test_leaving_early_ends_the_thread() -> None:
 def test_decoding_leaves_half_the_cores_to_a_network_on_the_cpu() -> None:
     on_cpu, on_gpu = (decode_threads(torch.device(kind)) for kind in ("cpu", "cuda"))
     assert on_cpu == max(1, on_gpu // 2)
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
+            ],
+        ),
+    ],
+)
+def test_arrays_reach_the_device_and_results_come_back_in_their_turn(device: str) -> None:
+    place = torch.device(device)
+    transfer = Transfer(place)
+    arrays = [np.full((3, 4), number, np.uint8) for number in range(20)]
+    waiting = []
+    for (first, second), sent in (transfer.send(array, array + 1) for array in arrays):
+        transfer.wait(sent, first, second)
+        assert first.device.type == device
+        waiting.append(transfer.fetch(first.float() * 2, second))
+    for number, arrived in enumerate(waiting):
+        doubled, more = arrived()
+        np.testing.assert_array_equal(doubled, np.full((3, 4), 2.0 * number, np.float32))
+        np.testing.assert_array_equal(more, np.full((3, 4), number + 1, np.uint8))

@@ -91,6 +91,8 @@ def test_commands_of_the_program_exist_with_their_flags(page: Path) -> None:
         shown = shlex.join(words)
         own = [words[1]] if words[1].startswith("-") else words[2:]
         command = program if words[1].startswith("-") else verbs.get(words[1])
+        if own and command is not program and hasattr(command, "commands"):
+            command, own = command.commands.get(own[0]), own[1:]
         assert command is not None, f"no such verb: {shown}"
         known = {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
         flags = {word.partition("=")[0] for word in own if re.match(r"--?[a-zA-Z]", word)}

@@ -15,6 +15,8 @@ LIGHT_ROOMS = (
     "cli",
     "cohort",
     "config",
+    "images",
+    "packing",
     "runner",
     "slides",
     "stain",

@@ -1,7 +1,7 @@
 """Small run directories, written by hand as the stages write them."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ LEVEL0 = (400, 320)  # width, height in level-0 px
 DOWNSAMPLE = 4
 ARMS = ("wd", "sd+macenko")
 COHORTS = ("internal", "external")
+SIZES = (("train", 1), ("validation", 1), ("internal", 4), ("external", 4))
 METRICS = {
     "patch": ("auroc", "brier"),
     "slide": ("auroc", "sensitivity", "specificity", "balanced_accuracy", "accuracy"),
@@ -157,7 +158,7 @@ def write_arm_files(folder: Path, slides: Sequence[Slide], seed: int) -> None:
     calls = []
     for number, slide in enumerate(slides):
         positive = (slide.label == 1) != slide.slide_id.endswith("-3")
-        score = 0.9 - 0.01 * number if positive else 0.2 + 0.01 * number
+        score = 0.9 - 0.01 * (number % 50) if positive else 0.2 + 0.01 * (number % 50)
         calls.append(
             Call(
                 slide_id=slide.slide_id,
@@ -208,10 +209,15 @@ def write_common(
     write_text(run / "config.yaml", config)
 
 
-def make_comparison(run: Path) -> FakeRun:
-    """Write a comparison of two arms and two seeds on two cohorts, with one empty slide."""
+def make_comparison(
+    run: Path,
+    cohorts: Sequence[tuple[str, int]] = SIZES,
+    arms: Sequence[str] = ARMS,
+    seeds: Sequence[int] = (0, 1),
+) -> FakeRun:
+    """Write a comparison of arms and seeds on two cohorts, with one empty slide."""
     slides = []
-    for cohort, size in (("train", 1), ("validation", 1), ("internal", 4), ("external", 4)):
+    for cohort, size in cohorts:
         for number in range(size):
             name = f"{cohort}-{number}"
             slides.append(
@@ -227,13 +233,14 @@ def make_comparison(run: Path) -> FakeRun:
     for number, slide in enumerate(slides):
         write_slide_files(run, slide, number)
     blank = Slide("blank", run / "slides" / "blank.tif", "p-blank", label=0, split="train")
-    results = fake_results(ARMS, COHORTS)
+    results = fake_results(arms, COHORTS)
     write_common(
         run, [*slides, blank], {"blank": "empty: no tissue"}, dump_config(PipelineConfig())
     )
     tested = [slide for slide in slides if slide.split != "train"]
-    for arm in ARMS:
-        for seed in (0, 1):
+    for arm in arms:
+        results["arms"][arm]["seeds"] = list(seeds)
+        for seed in seeds:
             write_arm_files(run / "arms" / arm / f"seed-{seed}", tested, seed)
     write_json(run / "results.json", results)
     return FakeRun(run, tuple(slides), results)
@@ -263,9 +270,21 @@ def made_comparison(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
 @pytest.fixture
 def comparison(made_comparison: FakeRun, tmp_path: Path) -> FakeRun:
     """Give each test a copy of its own; paths in the manifest are relative, so it can move."""
-    ours = shutil.ignore_patterns("report.html", "heatmaps", "figures")
+    ours = shutil.ignore_patterns("report.html", "heatmaps", "figures", "exports")
     shutil.copytree(made_comparison.path, tmp_path / "run", ignore=ours)
-    return FakeRun(tmp_path / "run", made_comparison.slides, deepcopy(made_comparison.results))
+    results = deepcopy(made_comparison.results)
+    # A panel is drawn for each metric compared: one will do.
+    compared = ("slide", "auroc")
+    results["differences"] = [
+        d for d in results["differences"] if (d["unit"], d["metric"]) == compared
+    ]
+    write_json(tmp_path / "run" / "results.json", results)
+    return FakeRun(tmp_path / "run", made_comparison.slides, results)
+
+
+@pytest.fixture
+def make_run() -> Callable[..., FakeRun]:
+    return make_comparison
 
 
 @pytest.fixture

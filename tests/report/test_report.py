@@ -2,8 +2,10 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +13,8 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
+import zarr
+from numpy.typing import NDArray
 
 from wsi_specdec.config import ReportConfig
 from wsi_specdec.errors import RunDirectoryError, StoreError, WsiSpecdecError
@@ -18,6 +22,8 @@ from wsi_specdec.evaluation import results_schema
 from wsi_specdec.files import write_json
 from wsi_specdec.report import read_run, write_report
 from wsi_specdec.report.images import read_rgb
+from wsi_specdec.report.tile_gallery import make_tile_shelves
+from wsi_specdec.report.views import question_text
 
 
 class FakeRun(Protocol):
@@ -27,6 +33,19 @@ class FakeRun(Protocol):
     results: dict[str, Any]
 
 
+class MakeRun(Protocol):
+    """Writes a comparison of cohorts of given sizes, arms and seeds."""
+
+    def __call__(
+        self,
+        run: Path,
+        cohorts: Sequence[tuple[str, int]],
+        arms: Sequence[str],
+        seeds: Sequence[int],
+    ) -> FakeRun: ...
+
+
+TESTED = [(cohort, number) for cohort in ("internal", "external") for number in range(4)]
 VOID = {"meta", "link", "img", "source", "br", "hr"}
 
 
@@ -85,6 +104,10 @@ def report_of(run: FakeRun, **settings: str | int) -> tuple[str, Page]:
     return text, Page(text)
 
 
+def scores_of(run: Path, slide_id: str, arm: str = "wd") -> NDArray[np.float64]:
+    return read_run(run).arms[arm][0].tile_scores(slide_id)[1]
+
+
 def test_fixture_is_what_evaluation_writes(results: dict[str, Any]) -> None:
     jsonschema.validate(results, results_schema())
 
@@ -105,7 +128,8 @@ def test_page_is_well_formed_and_loads_nothing(reported: Reported) -> None:
 def test_page_is_accessible(reported: Reported) -> None:
     page = reported.page
     images = page.attributes("img")
-    assert len(images) == 4 * 5 + 4 * 2
+    # Cards, figures for light and dark pages, and two rows of tiles an arm.
+    assert len(images) == 4 * 5 + 9 * 2 + 2 * 2 * 10
     assert all(image["alt"] and (image["src"] or "").startswith("data:image/") for image in images)
     assert page.attributes("html")[0]["lang"] == "en"
     assert len(page.attributes("h1")) == 1
@@ -169,10 +193,85 @@ def test_slides_show_calls_beside_the_truth(reported: Reported) -> None:
     assert "threshold 0.432" in page.text
 
 
-def test_no_slides_are_shown_when_none_are_asked_for(comparison: FakeRun) -> None:
-    _, page = report_of(comparison, max_slides=0)
-    assert not any("Thumbnail" in (image["alt"] or "") for image in page.attributes("img"))
-    assert not any(a["href"] == "#slides" for a in page.attributes("a"))
+def test_tiles_are_the_highest_and_the_most_wrong(comparison: FakeRun) -> None:
+    """Every tile is labelled tumour: the lowest scores are the most wrong."""
+    shelves = make_tile_shelves(read_run(comparison.path), 6)
+    rows = [row for shelf in shelves for row in shelf.rows]
+    alts = [tile.picture.alt for row in rows for tile in row.tiles]
+    assert [len(row.tiles) for row in rows] == [6, 0, 6] * 2
+    scores = {f"{c}-{n}": scores_of(comparison.path, f"{c}-{n}") for c, n in TESTED}
+    best = sorted((float(v) for s in scores.values() for v in np.sort(s)[-2:]), reverse=True)
+    worst = sorted(float(v) for s in scores.values() for v in np.sort(s)[:2])
+    shown = [float(alt.rsplit(" ", 1)[1]) for alt in alts[:12]]
+    np.testing.assert_allclose(shown[:6], best[:6], atol=5e-4)
+    np.testing.assert_allclose(shown[6:], worst[:6], atol=5e-4)
+    for name in scores:
+        assert sum(f"slide {name} at" in alt for alt in alts[:6]) <= 2
+    assert make_tile_shelves(read_run(comparison.path), 0) == []
+
+
+def test_tiles_without_labels_are_called_neither_right_nor_wrong(process_run: FakeRun) -> None:
+    for store in (process_run.path / "tiles").glob("*.zarr"):
+        labels = zarr.open_group(store, mode="r+")["label"]
+        labels[:] = -1  # type: ignore[index]
+    _, page = report_of(process_run)
+    assert "Highest scores" in page.text
+    assert "Most wrong" not in page.text
+
+
+def test_the_question_is_asked_first(reported: Reported) -> None:
+    page = reported.page
+    asked = (
+        "Question. Which of wd and sd+macenko calls slides best on the internal and external "
+        "cohorts"
+    )
+    assert asked in page.text
+    assert page.text.index("Question") < page.text.index("Cohorts and arms")
+    assert "No tile without tumour scored 0.5 or more." in page.text
+    own = ReportConfig(question="Does it work?")
+    assert question_text(read_run(reported.path), own) == "Does it work?"
+
+
+def test_the_flow_of_slides_is_a_table(reported: Reported) -> None:
+    assert "Patient flow" in reported.page.text
+    assert "Train 2 (2) 0 1 0 0 1 (1) 0" in reported.page.text
+    assert "External 4 (4) 0 0 0 0 4 (4) 2" in reported.page.text
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast ratio of two colours, as WCAG 2 defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ (0.2126, 0.7152, 0.0722))
+
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_stands_out_on_light_and_on_dark_pages(reported: Reported) -> None:
+    blocks = re.findall(r":root \{(.*?)\}", reported.text, re.DOTALL)[:2]
+    assert len(blocks) == 2
+    for block in blocks:
+        colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block))
+        for ink in ("ink", "muted", "accent", "right", "wrong"):
+            for paper in ("page", "panel", "note"):
+                assert contrast(colours[ink], colours[paper]) >= 4.5, (ink, paper)
+
+
+def test_keyboard_and_print_are_thought_of(reported: Reported) -> None:
+    page = reported.page
+    first = page.attributes("a")[0]
+    assert (first["class"], first["href"]) == ("skip", "#main")
+    scrolled = [a for _, a in page.tags if "scroll" in (a.get("class") or "").split()]
+    assert scrolled
+    assert all(a["tabindex"] == "0" and a["aria-label"] for a in scrolled)
+    assert "@media print" in reported.text
+    assert "prefers-color-scheme: dark" in reported.text
+    headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert headings[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(headings))
 
 
 def test_heatmaps_are_written_for_test_slides_of_the_first_seed(reported: Reported) -> None:
@@ -195,10 +294,16 @@ def test_figures_are_written_and_the_same_each_time(
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert sorted(first) == [
         "differences.svg",
+        "external_internal.svg",
         "metrics.svg",
+        "pr_external.svg",
+        "pr_internal.svg",
+        "reliability_external.svg",
+        "reliability_internal.svg",
         "roc_external.svg",
         "roc_internal.svg",
     ]
+    write_json(comparison.path / "results.json", reported.results)
     report_of(comparison, max_slides=0)
     again = comparison.path / "figures"
     assert {path.name: path.read_bytes() for path in again.iterdir()} == first
@@ -211,7 +316,7 @@ def test_hostile_text_is_escaped(comparison: FakeRun) -> None:
     write_json(comparison.path / "results.json", results)
     ledger = comparison.path / "ledger.csv"
     ledger.write_text(ledger.read_text().replace("empty: no tissue", "<b onclick=y>no</b>"))
-    text, page = report_of(comparison, title=hostile, note=hostile)
+    text, page = report_of(comparison, title=hostile, note=hostile, question=hostile)
     assert not page.attributes("script")
     assert not any("onerror" in a or "onclick" in a for _, a in page.tags)
     assert "<script" not in text
@@ -254,7 +359,10 @@ def test_pairs_with_different_baselines_are_told_apart(comparison: FakeRun) -> N
     ]
     results["cohorts"]["external"]["threshold_chosen_here"] = True
     write_json(comparison.path / "results.json", results)
-    _, page = report_of(comparison, max_slides=0)
+    _, page = report_of(comparison, max_slides=0, max_tiles=0)
+    alts = [image["alt"] or "" for image in page.attributes("img")]
+    assert not any(alt.startswith(("Thumbnail", "Tile ")) for alt in alts)
+    assert not {"#slides", "#tiles"} & {a["href"] for a in page.attributes("a")}
     assert "sd+macenko − wd +0.111" in page.text
     assert "sd+macenko − sd+plain −0.222" in page.text
     assert "(sd+macenko − wd): percentile interval: few patients" in page.text
@@ -272,14 +380,18 @@ def test_a_cohort_of_one_class_has_no_curve(comparison: FakeRun) -> None:
     assert "ROC, external cohort" not in page.text
 
 
-def test_many_slides_stay_small(comparison: FakeRun) -> None:
+@pytest.mark.slow
+def test_a_hundred_slides_stay_small(tmp_path: Path, make_run: MakeRun) -> None:
+    """Four arms, every slide shown, thumbnails as busy as tissue."""
+    cohorts = (("train", 1), ("validation", 1), ("internal", 50), ("external", 50))
+    run = make_run(tmp_path / "run", cohorts, ("wd", "sd", "wd+macenko", "sd+macenko"), (0,))
     rng = np.random.default_rng(0)
-    for path in (comparison.path / "previews").glob("*.thumbnail.jpg"):
+    for path in (run.path / "previews").glob("*.thumbnail.jpg"):
         noise = rng.integers(0, 255, (410, 512, 3)).astype(np.uint8)
         cv2.imwrite(str(path), cv2.GaussianBlur(noise, (0, 0), 2))
-    text, _ = report_of(comparison, max_slides=8)
-    # 100 slides of four arms in place of 8 of two, at the smaller size they would get.
-    assert len(text) / 8 * 100 * 2 * (288 / 400) ** 2 < 15e6
+    text, page = report_of(run, max_slides=100)
+    assert sum("Thumbnail of" in (i["alt"] or "") for i in page.attributes("img")) == 100
+    assert len(text.encode()) < 15e6
 
 
 @pytest.mark.parametrize(

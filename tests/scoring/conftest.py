@@ -1,10 +1,13 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from wsi_specdec.models import ModelSpec, build_classifier, save_model
@@ -35,7 +38,15 @@ def stained_tiles(n: int, size: int, seed: int) -> NDArray[np.uint8]:
 @pytest.fixture
 def make_store(tmp_path: Path) -> Callable[..., TileStore]:
     def make(
-        name: str, n: int, *, size: int = SIZE, mpp: float | None = 0.5, params: str = "p"
+        name: str,
+        n: int,
+        *,
+        size: int = SIZE,
+        mpp: float | None = 0.5,
+        params: str = "p",
+        tissue: ArrayLike | None = None,
+        quality: Mapping[str, ArrayLike] = MappingProxyType({}),
+        more: Mapping[str, object] = MappingProxyType({}),
     ) -> TileStore:
         path = tmp_path / "tiles" / f"{name}.zarr"
         attributes = {
@@ -43,13 +54,15 @@ def make_store(tmp_path: Path) -> Callable[..., TileStore]:
             "tile_size_level0_px": size,
             "mpp": mpp,
             "params_sha256": params,
+            **more,
         }
         with TileStoreWriter(
             path, n_tiles=n, tile_size=size, codec="lossless", attributes=attributes
         ) as writer:
             writer.append(stained_tiles(n, size, sum(map(ord, name)) % 5))
             coords = np.arange(2 * n).reshape(n, 2) * 100
-            writer.finish(coords, np.ones(n), np.full(n, -1), {})
+            fractions = np.ones(n) if tissue is None else tissue
+            writer.finish(coords, fractions, np.full(n, -1), quality)
         return open_store(path)
 
     return make
@@ -68,7 +81,7 @@ def attentive(module: nn.Module) -> nn.Module:
 
 @pytest.fixture
 def make_model(tmp_path: Path) -> Callable[..., Path]:
-    def make(seed: int = 0, **changes: object) -> Path:
+    def make(seed: int = 0, name: str = "model", **changes: object) -> Path:
         values: dict[str, object] = {
             "arch": "test_resnet",
             "tile_size": SIZE,
@@ -79,7 +92,37 @@ def make_model(tmp_path: Path) -> Callable[..., Path]:
         }
         spec = ModelSpec.model_validate(values | changes)
         torch.manual_seed(seed)
-        save_model(tmp_path / "model", attentive(build_classifier(spec)), spec)
-        return tmp_path / "model"
+        save_model(tmp_path / name, attentive(build_classifier(spec)), spec)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def make_slide(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a slide with one square of tissue, x and y from 128 to 512."""
+
+    def make(name: str, *, seed: int = 0, tissue: bool = True, mpp: float = 0.5) -> Path:
+        image = np.full((640, 640, 3), 243, np.uint8)
+        if tissue:
+            rng = np.random.default_rng(seed)
+            shade = rng.integers(-40, 40, (48, 48, 1)).astype(np.int16)
+            shade = np.asarray(cv2.resize(shade, (384, 384), interpolation=cv2.INTER_LINEAR))
+            noise = rng.integers(-15, 15, (384, 384, 3))
+            image[128:512, 128:512] = np.clip(
+                np.array([165, 85, 160]) + shade[..., np.newaxis] + noise, 0, 255
+            )
+        path = tmp_path / "slides" / f"{name}.tif"
+        path.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(
+            path,
+            image,
+            tile=(128, 128),
+            photometric="rgb",
+            compression="zlib",
+            resolution=(1e4 / mpp, 1e4 / mpp),
+            resolutionunit="CENTIMETER",
+        )
+        return path
 
     return make

@@ -91,6 +91,14 @@ def test_no_pixels_break_the_fit_or_the_transform(seed: int, low: int, span: int
         assert np.array_equal(out, pixels)
 
 
+@pytest.mark.parametrize(("rule", "tissue"), [("mean", 1500), ("every_channel", 600)])
+def test_tissue_is_what_absorbs_in_the_mean_or_in_every_channel(rule: str, tissue: int) -> None:
+    glass, dark, blue = (215, 215, 215), (200, 200, 200), (150, 120, 228)
+    pixels = np.repeat(np.array([glass, dark, blue], np.uint8), (700, 600, 900), axis=0)
+    config = StainConfig.model_validate({"method": "macenko", "min_od_of": rule})
+    assert fit_macenko(pixels, config).n_pixels == tissue
+
+
 def test_transform_agrees_with_the_formula_within_one_grey_level() -> None:
     pixels = mixture(unit(HAEMATOXYLIN, EOSIN), (1.5, 1.2))
     source = fit_macenko(pixels, CONFIG)

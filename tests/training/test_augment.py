@@ -206,11 +206,12 @@ def test_every_operation_is_there_and_documented() -> None:
     defaults = AugmentConfig().model_dump()
     for name, _, values in settings[1:-1]:
         for setting, value in defaults[name].items():
-            shown = as_shown(value) if isinstance(value, tuple) else f"{value:g}"
+            shown = value if isinstance(value, str) else as_shown(value)
             assert re.search(rf"`{setting}` ±?{shown}\b", values), (name, setting)
 
 
-def as_shown(bounds: tuple[float, ...]) -> str:
+def as_shown(value: float | tuple[float, ...]) -> str:
+    bounds = value if isinstance(value, tuple) else (value,)
     return " to ".join(f"{bound:g}".replace("-", "−") for bound in dict.fromkeys(bounds))
 
 

@@ -12,11 +12,12 @@ from skimage.color import combine_stains, separate_stains
 from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
+from wsi_specdec.stain import standard_vectors
 from wsi_specdec.training.augment import colour
 from wsi_specdec.training.augment.focus import blur, sharpen
 from wsi_specdec.training.augment.geometry import crop, turn
 from wsi_specdec.training.augment.sensor import add_noise, compress
-from wsi_specdec.training.augment.stain import restain, stain_vectors
+from wsi_specdec.training.augment.stain import restain
 
 N = 6
 
@@ -36,6 +37,13 @@ def each(change: object, pixels: Tensor, values: NDArray[np.float64]) -> Tensor:
 def close(found: Tensor, expected: Tensor | NDArray[np.floating], atol: float = 2e-6) -> None:
     wanted = torch.as_tensor(expected, dtype=found.dtype)
     torch.testing.assert_close(found, wanted, rtol=0, atol=atol)
+
+
+def stain_vectors() -> NDArray[np.float64]:
+    """Unit vectors of haematoxylin, eosin and what is neither: (3, 3)."""
+    haematoxylin, eosin = standard_vectors()
+    neither = np.cross(haematoxylin, eosin)
+    return np.stack([haematoxylin, eosin, neither / np.linalg.norm(neither)])
 
 
 def test_turning_gives_the_eight_symmetries_of_the_square() -> None:

@@ -36,10 +36,12 @@ def kill_beyond(command: list[str], out: Path, step: int) -> int:
     """Start the command and kill it once a checkpoint has come to a step; return the step."""
     child = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 300
-    while child.poll() is None and done(load_checkpoint(out)) < step:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
+    try:
+        while child.poll() is None and done(load_checkpoint(out)) < step:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        child.kill()
     assert child.wait() == -signal.SIGKILL
     return done(load_checkpoint(out))
 

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Protocol
 
 import pytest
 import torch
+from programs import run_group
 from safetensors.torch import load
 
 from wsi_specdec.cohort import Slide, write_manifest
@@ -23,14 +23,16 @@ TOLERANCE = 2e-6
 # One start for all: torch is imported once, and each pair of processes is forked from here.
 CHILD = """
 import json, os, socket, sys
+from datetime import timedelta
 from pathlib import Path
 from wsi_specdec.cohort import read_manifest
 from wsi_specdec.config import TrainConfig
 from wsi_specdec.errors import StoreError
 from wsi_specdec.progress import set_quiet
 from wsi_specdec.store import find_stores, open_store
-from wsi_specdec.training import fit, train
+from wsi_specdec.training import fit, ranks, train
 
+ranks._PATIENCE = timedelta(minutes=2)
 set_quiet(quiet=True)
 tiles, work = Path(sys.argv[1]), Path(sys.argv[2])
 stores = {name: open_store(path) for name, path in find_stores(tiles).items()}
@@ -135,9 +137,7 @@ def test_two_processes_train_as_one_at_the_same_batch(
 ) -> None:
     write_manifest(cohort.slides, tmp_path / "slides.csv")
     command = [sys.executable, "-c", CHILD, str(cohort.folder), str(tmp_path)]
-    done = subprocess.run(
-        command, env=environment, check=False, capture_output=True, text=True, timeout=300
-    )
+    done = run_group(command, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     codes = json.loads((tmp_path / "codes.json").read_text())
     assert codes["two"] == codes["resumed"] == [0, 0], done.stderr
@@ -167,18 +167,14 @@ def test_an_error_in_one_process_ends_all(
         "-m",
         "torch.distributed.run",
         "--standalone",
+        # The machine's own name may not resolve.
+        "--local-addr=127.0.0.1",
         "--nproc-per-node",
         "2",
     ]
     began = time.monotonic()
-    done = subprocess.run(
-        [*launch, str(script), str(cohort.folder), str(tmp_path)],
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = [*launch, str(script), str(cohort.folder), str(tmp_path)]
+    done = run_group(command, env=environment, timeout=300)
     assert done.returncode != 0
     assert "tile 7 is damaged" in done.stderr
     assert time.monotonic() - began < 240

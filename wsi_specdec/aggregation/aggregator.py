@@ -2,20 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from wsi_specdec.aggregation.pooling import Pooler, check_parameters, make_pooler
-from wsi_specdec.aggregation.scores import one_model, read_slide_scores, scored_ids
-from wsi_specdec.aggregation.thresholds import fit_threshold
-from wsi_specdec.cohort import Slide, cohort_slides
-from wsi_specdec.config import AggregateConfig, Pooling, StageConfig, ThresholdRule
+from wsi_specdec.aggregation.abstention import Abstention
+from wsi_specdec.aggregation.calibration import Calibration
+from wsi_specdec.aggregation.pooling import Mil, MilWeights, Pooler, load_pooler
+from wsi_specdec.cohort import Slide
+from wsi_specdec.config import PatientRule, Pooling, StageConfig, ThresholdRule
 from wsi_specdec.errors import ModelError
-from wsi_specdec.files import read_json, write_json
-from wsi_specdec.keys import AGGREGATOR_FILE, SCHEMA_VERSION
+from wsi_specdec.files import read_json, write_bytes, write_json
+from wsi_specdec.keys import AGGREGATOR_FILE, MIL_FILE, SCHEMA_VERSION
+
+_REMEDY = "make one with `wsi-specdec aggregate --fit-on validation`"
 
 
 class Aggregator(StageConfig):
@@ -24,14 +26,23 @@ class Aggregator(StageConfig):
     Attributes
     ----------
     pooling, pooling_parameters
-        How a slide score is made of tile probabilities.
+        How a slide score is made of tiles.
     threshold
         Slides with a score at or above it are called positive.
-    threshold_rule, threshold_target
+    threshold_rule, threshold_target, cost_ratio, prevalence
         How it was chosen.
+    calibration
+        Slide score to probability; None where there were too few slides, or it was not asked for.
+    abstention
+        Which slides are referred; None where it was not asked for.
+    patient_rule
+        How a patient's slides make one call.
     fit_cohort, fit_slides, fit_positives, fit_slides_sha256
         The split, the number of its labelled and scored slides, of the positive ones among them,
-        and a hash of their ids; None, 0, 0 and None for a fixed threshold, which is not fitted.
+        and a hash of their ids; None, 0, 0 and None where nothing was fitted.
+    fit_members
+        A short hash of each slide and its patient that anything was learned from, so that one of
+        them is not taken for test data later.
     model_sha256
         Identity of the model whose scores it was fitted on; None where the scores name none.
     provenance
@@ -40,96 +51,71 @@ class Aggregator(StageConfig):
 
     schema_version: int = SCHEMA_VERSION
     pooling: Pooling
-    pooling_parameters: dict[str, float] = Field(default_factory=dict)
+    pooling_parameters: dict[str, Any] = Field(default_factory=dict)
     threshold: float
     threshold_rule: ThresholdRule
     threshold_target: float
+    cost_ratio: float = 1.0
+    prevalence: float | None = None
+    calibration: Calibration | None = None
+    abstention: Abstention | None = None
+    patient_rule: PatientRule = "max"
     fit_cohort: str | None
     fit_slides: int
     fit_positives: int
     fit_slides_sha256: str | None
+    fit_members: tuple[str, ...] = ()
     model_sha256: str | None
     provenance: dict[str, Any] = Field(default_factory=dict)
+    _weights: MilWeights | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _parameters_belong_to_pooling(self) -> "Aggregator":
-        check_parameters(self.pooling, self.pooling_parameters)
+        load_pooler(self.pooling, self.pooling_parameters)
         return self
 
     @property
     def pooler(self) -> Pooler:
-        """The pooling as a function of tile probabilities."""
-        return Pooler(self.pooling, self.pooling_parameters)
+        """The pooling as a function of a slide's tiles."""
+        pooler = load_pooler(self.pooling, self.pooling_parameters)
+        if isinstance(pooler, Mil) and self._weights is not None:
+            return pooler.with_weights(self._weights)
+        return pooler
 
+    @property
+    def needs_embeddings(self) -> bool:
+        """Whether slide scores are made of the tiles' embeddings."""
+        return self.pooling == "mil"
 
-def fit_aggregator(
-    scores: Path,
-    slides: Sequence[Slide],
-    config: AggregateConfig,
-    *,
-    states: Mapping[str, str] | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> Aggregator:
-    """Choose the threshold on the labelled slides of `config.fit_on`, and on no others.
+    @property
+    def weights(self) -> MilWeights | None:
+        """The weights of an attention; None for other poolings."""
+        return self._weights
 
-    Parameters
-    ----------
-    scores
-        Folder of `<slide_id>.parquet`.
-    slides
-        The manifest; slides of other splits are not looked at.
-    config
-        Pooling, threshold rule and the split to fit on.
-    states
-        Ledger state of each slide, which excuses those without tiles.
-    provenance
-        What to keep beside the result.
-
-    Raises
-    ------
-    NotEnoughDataError
-        If the split has not scored slides of both classes and the rule needs them.
-    ManifestError
-        If a labelled slide of the split has no scores and the ledger does not say why.
-    ModelError
-        If the scores are of several models.
-    """
-    pooler = make_pooler(config)
-    fitted = config.threshold_rule != "fixed"
-    found = _labelled_scores(scores, slides, config, states or {}) if fitted else []
-    labels = [label for _, label, _ in found]
-    threshold = fit_threshold(
-        labels,
-        [score for _, _, score in found],
-        config.threshold_rule,
-        config.threshold_target,
-        f"the split {config.fit_on!r}",
-    )
-    used = [slide_id for slide_id, _, _ in found] if fitted else scored_ids(scores)
-    return Aggregator(
-        pooling=config.pooling,
-        pooling_parameters=dict(pooler.parameters),
-        threshold=threshold,
-        threshold_rule=config.threshold_rule,
-        threshold_target=config.threshold_target,
-        fit_cohort=config.fit_on if fitted else None,
-        fit_slides=len(found),
-        fit_positives=labels.count(1),
-        fit_slides_sha256=_hash_ids(used) if fitted else None,
-        model_sha256=one_model(scores, used),
-        provenance=dict(provenance or {}),
-    )
+    def with_weights(self, weights: MilWeights | None) -> Self:
+        """Return it with the weights of its attention."""
+        known = self.model_copy()
+        known._weights = weights  # noqa: SLF001 - of its own copy
+        return known
 
 
 def save_aggregator(folder: Path, aggregator: Aggregator) -> Path:
-    """Write `aggregator.json` into `folder`, and return its path."""
+    """Write `aggregator.json`, and `mil.safetensors` for attention, and return the former's path.
+
+    The JSON comes last and names the weights by their hash: after a kill between the two, loading
+    says so.
+    """
     path = folder / AGGREGATOR_FILE
+    if aggregator.weights is not None:
+        write_bytes(folder / MIL_FILE, aggregator.weights.data)
     write_json(path, aggregator.model_dump(mode="json"))
+    if aggregator.weights is None:
+        (folder / MIL_FILE).unlink(missing_ok=True)
     return path
 
 
 def load_aggregator(folder: Path) -> Aggregator:
-    """Read `aggregator.json` from `folder`.
+    """Read `aggregator.json` from `folder`, and the weights that it names.
 
     Raises
     ------
@@ -137,35 +123,40 @@ def load_aggregator(folder: Path) -> Aggregator:
         If there is none, or it is damaged or of another schema.
     """
     path = folder / AGGREGATOR_FILE
-    remedy = "make one with `wsi-specdec aggregate --fit-on validation`"
     try:
         aggregator = Aggregator.model_validate(read_json(path))
     except FileNotFoundError as error:
-        msg = f"there is no aggregator at {path}: {remedy}"
+        msg = f"there is no aggregator at {path}: {_REMEDY}"
         raise ModelError(msg) from error
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
-        msg = f"{path} is no aggregator: {error}; {remedy}"
+        msg = f"{path} is no aggregator: {error}; {_REMEDY}"
         raise ModelError(msg) from error
     if aggregator.schema_version != SCHEMA_VERSION:
-        msg = f"{path} has schema {aggregator.schema_version}, not {SCHEMA_VERSION}: {remedy}"
+        msg = f"{path} has schema {aggregator.schema_version}, not {SCHEMA_VERSION}: {_REMEDY}"
         raise ModelError(msg)
-    return aggregator
+    return _with_weights(aggregator, folder / MIL_FILE)
 
 
-def _labelled_scores(
-    scores: Path, slides: Sequence[Slide], config: AggregateConfig, states: Mapping[str, str]
-) -> list[tuple[str, int, float]]:
-    """Return id, label and score of the slides to fit on; those without tiles are left out."""
-    chosen = cohort_slides(slides, config.fit_on)
-    labels = {slide.slide_id: slide.label for slide in chosen if slide.label is not None}
-    labelled = [slide for slide in chosen if slide.slide_id in labels]
-    found = read_slide_scores(scores, labelled, make_pooler(config), states)
-    return [
-        (each.slide_id, labels[each.slide_id], each.score)
-        for each in found
-        if each.score is not None
-    ]
+def member_of(slide: Slide) -> str:
+    """Return a short hash of a slide and its patient."""
+    return hashlib.sha256(f"{slide.slide_id}\n{slide.patient_id}".encode()).hexdigest()[:16]
 
 
-def _hash_ids(slide_ids: Sequence[str]) -> str:
+def hash_ids(slide_ids: Sequence[str]) -> str:
+    """Hash ids, whatever their order."""
     return hashlib.sha256("\n".join(sorted(slide_ids)).encode()).hexdigest()
+
+
+def _with_weights(aggregator: Aggregator, path: Path) -> Aggregator:
+    if not aggregator.needs_embeddings:
+        return aggregator
+    try:
+        weights = MilWeights(path.read_bytes())
+    except OSError as error:
+        msg = f"the attention's weights {path} cannot be read ({error}): copy its whole folder"
+        raise ModelError(msg) from error
+    pooler = load_pooler(aggregator.pooling, aggregator.pooling_parameters)
+    assert isinstance(pooler, Mil)
+    pooler.with_weights(weights, path)
+    _ = weights.tensors
+    return aggregator.with_weights(weights)

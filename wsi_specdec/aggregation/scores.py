@@ -1,18 +1,18 @@
-"""Slide scores from a folder of tile scores."""
+"""Which slides of a folder of tile scores there are, and their scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
-from wsi_specdec.aggregation.pooling import Pooler
+from wsi_specdec.aggregation.tiles import SlideTiles, read_tiles
 from wsi_specdec.cohort import Slide
 from wsi_specdec.errors import ManifestError, ModelError
 from wsi_specdec.keys import MODEL_HASH, SCORES_SUFFIX
-from wsi_specdec.store.calls import CallState, positive_scores
+from wsi_specdec.store.calls import CallState
 from wsi_specdec.store.scores import read_scores_metadata, scores_path
 
-# Ledger states that explain why a slide has no scores.
+# Ledger states of slides that have no scores, or only those of an earlier run.
 _EXCUSED: Final = frozenset({"empty", "failed", "skipped"})
 
 
@@ -61,49 +61,63 @@ def one_model(scores: Path, slide_ids: Sequence[str]) -> str | None:
 
 
 def read_slide_scores(
-    scores: Path, slides: Sequence[Slide], pooler: Pooler, states: Mapping[str, str]
+    scores: Path,
+    slides: Sequence[Slide],
+    pool: Callable[[SlideTiles], float | None],
+    states: Mapping[str, str],
 ) -> list[SlideScore]:
     """Pool the tiles of each slide, in the order given.
 
-    A slide that the ledger says is empty or failed gets no score even where a file of an earlier
-    run is left.
+    A slide that the ledger says is empty, failed or skipped gets no score even where a file of an
+    earlier run is left: what it holds is not what became of the slide now.
 
     Raises
     ------
     ManifestError
         Naming the slides that have no scores and no state to excuse it.
     """
+    refuse_unscored(scores, slides, states)
+    return [_scored(scores, slide, pool, states) for slide in slides]
+
+
+def with_scores(slides: Sequence[Slide], states: Mapping[str, str]) -> list[Slide]:
+    """Return the slides that the ledger does not excuse from having scores."""
+    return [slide for slide in slides if states.get(slide.slide_id) not in _EXCUSED]
+
+
+def refuse_unscored(scores: Path, slides: Sequence[Slide], states: Mapping[str, str]) -> None:
+    """Refuse slides that have no scores and no state to excuse it.
+
+    Raises
+    ------
+    ManifestError
+        Naming them.
+    """
     with_file = set(scored_ids(scores))
-    unexplained = [
-        slide
-        for slide in slides
-        if slide.slide_id not in with_file and states.get(slide.slide_id) not in _EXCUSED
-    ]
-    if unexplained:
-        _refuse(unexplained, scores)
-    found = []
-    for slide in slides:
-        state = states.get(slide.slide_id, "done")
-        if state in {"empty", "failed"} or slide.slide_id not in with_file:
-            found.append(SlideScore(slide.slide_id, None, 0, cast("CallState", state)))
-        else:
-            found.append(_pooled(scores_path(scores, slide.slide_id), pooler))
-    return found
-
-
-def _pooled(path: Path, pooler: Pooler) -> SlideScore:
-    _, probabilities = positive_scores(path)
-    score = pooler(probabilities)
-    state: CallState = "empty" if score is None else "done"
-    return SlideScore(path.stem, score, probabilities.size, state)
-
-
-def _refuse(slides: Sequence[Slide], scores: Path) -> None:
-    labelled = "labelled " if any(slide.label is not None for slide in slides) else ""
-    shown = ", ".join(slide.slide_id for slide in slides[:10])
-    more = f" and {len(slides) - 10} more" if len(slides) > 10 else ""
+    lacking = [s for s in with_scores(slides, states) if s.slide_id not in with_file]
+    if not lacking:
+        return
+    labelled = "labelled " if any(slide.label is not None for slide in lacking) else ""
+    shown = ", ".join(slide.slide_id for slide in lacking[:10])
+    more = f" and {len(lacking) - 10} more" if len(lacking) > 10 else ""
     msg = (
         f"{labelled}slides with no scores in {scores}: {shown}{more}; "
         "run `wsi-specdec score` on them, or take them out of the manifest"
     )
     raise ManifestError(msg)
+
+
+def _scored(
+    scores: Path,
+    slide: Slide,
+    pool: Callable[[SlideTiles], float | None],
+    states: Mapping[str, str],
+) -> SlideScore:
+    state = states.get(slide.slide_id)
+    if state in _EXCUSED:
+        return SlideScore(slide.slide_id, None, 0, cast("CallState", state))
+    tiles = read_tiles(scores_path(scores, slide.slide_id))
+    score = pool(tiles)
+    return SlideScore(
+        slide.slide_id, score, tiles.probabilities.size, "empty" if score is None else "done"
+    )

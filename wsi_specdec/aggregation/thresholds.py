@@ -2,19 +2,50 @@
 
 A slide is called positive where its score is at or above the threshold. Candidates lie midway
 between neighbouring distinct scores, and midway between the outermost scores and the ends 0 and 1
-of the scale, so that a threshold never depends on the side of a score on which it was put.
+of the scale, so that a threshold never depends on the side of a score on which it was put. Slides
+of one score are never parted. Every threshold between two neighbouring scores gives the same calls:
+of such a plateau the midpoint is taken.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wsi_specdec.config import ThresholdRule
+from wsi_specdec.config import AggregateConfig, ThresholdRule
 from wsi_specdec.errors import NotEnoughDataError
 
 Floats = NDArray[np.float64]
 _ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a threshold is chosen: `fit_threshold` says what each does.
+
+    Attributes
+    ----------
+    name
+        The rule.
+    target
+        Sensitivity or specificity to reach, or the threshold of `fixed`.
+    cost_ratio
+        False positives that one missed positive is worth.
+    prevalence
+        Share of positives where the calls will be used; None takes that of the labels.
+    """
+
+    name: ThresholdRule
+    target: float = 0.9
+    cost_ratio: float = 1.0
+    prevalence: float | None = None
+
+    @classmethod
+    def of(cls, config: AggregateConfig) -> Self:
+        """Take it from the settings."""
+        target = config.threshold_target
+        return cls(config.threshold_rule, target, config.cost_ratio, config.prevalence)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,22 +85,23 @@ def candidates(labels: ArrayLike, scores: ArrayLike) -> Candidates:
     return Candidates(thresholds, 1 - missed / positive.size, cleared / negative.size)
 
 
-def fit_threshold(
-    labels: ArrayLike, scores: ArrayLike, rule: ThresholdRule, target: float, where: str
-) -> float:
+def fit_threshold(labels: ArrayLike, scores: ArrayLike, rule: Rule, where: str) -> float:
     """Choose a threshold by a rule.
 
     - `youden`: the highest sensitivity + specificity - 1 (Youden 1950). Among equals the lowest
       threshold, since a missed cancer costs more than a second look.
     - `sensitivity`: the highest threshold that keeps a sensitivity of `target`.
     - `specificity`: the lowest threshold that keeps a specificity of `target`.
+    - `cost`: the lowest expected cost, prevalence · cost_ratio · (1 - sensitivity) +
+      (1 - prevalence) · (1 - specificity), in false positives; this is where the ROC curve has the
+      slope (1 - prevalence) / (prevalence · cost_ratio) (Metz 1978). Among equals the lowest.
     - `fixed`: `target` itself; labels and scores are not looked at.
 
     Parameters
     ----------
     labels, scores
         (n,) labels 0 or 1, and slide scores in [0, 1].
-    rule, target
+    rule
         As above.
     where
         What the slides are, for messages.
@@ -79,19 +111,20 @@ def fit_threshold(
     NotEnoughDataError
         If there are not slides of both classes.
     """
-    if rule == "fixed":
-        return target
+    if rule.name == "fixed":
+        return rule.target
     truth = np.asarray(labels)
     if not ((truth == 1).any() and (truth == 0).any()):
         msg = (
             f"{where} holds {int((truth == 1).sum())} positive and {int((truth == 0).sum())} "
-            f"negative slides with a score, and the threshold rule {rule!r} needs both: label "
+            f"negative slides with a score, and the threshold rule {rule.name!r} needs both: label "
             "slides of the missing class there, fit on another split, or set threshold_rule to "
             "'fixed' and threshold_target to the threshold"
         )
         raise NotEnoughDataError(msg)
     found = candidates(truth, scores)
-    return float(found.thresholds[_choose(found, rule, target)])
+    prevalence = float((truth == 1).mean()) if rule.prevalence is None else rule.prevalence
+    return float(found.thresholds[_choose(found, rule, prevalence)])
 
 
 def confidence(score: float, threshold: float) -> float:
@@ -105,10 +138,14 @@ def confidence(score: float, threshold: float) -> float:
     return min(1.0, distance / width) if width > 0 else 0.0
 
 
-def _choose(found: Candidates, rule: ThresholdRule, target: float) -> int:
-    if rule == "sensitivity":
-        return int(np.flatnonzero(found.sensitivity >= target - _ROUNDING)[-1])
-    if rule == "specificity":
-        return int(np.flatnonzero(found.specificity >= target - _ROUNDING)[0])
-    youden = found.sensitivity + found.specificity
-    return int(np.flatnonzero(youden >= youden.max() - _ROUNDING)[0])
+def _choose(found: Candidates, rule: Rule, prevalence: float) -> int:
+    if rule.name == "sensitivity":
+        return int(np.flatnonzero(found.sensitivity >= rule.target - _ROUNDING)[-1])
+    if rule.name == "specificity":
+        return int(np.flatnonzero(found.specificity >= rule.target - _ROUNDING)[0])
+    # Youden's index weighs both alike: cost, were a miss worth the odds of a negative slide.
+    missing, false = 1.0, 1.0
+    if rule.name == "cost":
+        missing, false = prevalence * rule.cost_ratio, 1 - prevalence
+    gain = missing * found.sensitivity + false * found.specificity
+    return int(np.flatnonzero(gain >= gain.max() - _ROUNDING * (missing + false))[0])

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Collection
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import typer
@@ -23,13 +24,18 @@ VERBS: Final = {
     "compare": "The whole chain",
     "process": "The whole chain",
     "tile": "Stages, one at a time",
+    "pack": "Stages, one at a time",
     "train": "Stages, one at a time",
     "score": "Stages, one at a time",
     "aggregate": "Stages, one at a time",
     "report": "Stages, one at a time",
+    "export": "Stages, one at a time",
+    "view": "Slides",
     "info": "Slides",
     "doctor": "Slides",
 }
+# Each is the module of that name, whose `COMMANDS` are its verbs.
+GROUPS: Final = {"stain": "Stages, one at a time"}
 _HELP = """Whole-slide images to slide-level cancer calls, with spectral decoupling.
 
 Start with: [bold]wsi-specdec demo --out demo[/bold]
@@ -39,28 +45,26 @@ settings (nothing was started).
 """
 
 
-def make_app(loaded: Collection[str] = tuple(VERBS)) -> typer.Typer:
+def make_app(loaded: Collection[str] = (*VERBS, *GROUPS)) -> typer.Typer:
     """Build the program.
 
     Parameters
     ----------
     loaded
-        Verbs whose modules are imported. The others can be listed but not called, so that
-        `--help` needs no config; their help is read from their source.
+        Verbs and groups whose modules are imported. The others can be listed but not called, so
+        that `--help` needs no config; their help is read from their source.
     """
-    app = typer.Typer(
-        name="wsi-specdec",
-        help=_unwrapped(_HELP),
-        no_args_is_help=True,
-        rich_markup_mode="rich",
-        pretty_exceptions_show_locals=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    app = _typer("wsi-specdec", _HELP)
     app.callback()(_root)
     for verb, panel in VERBS.items():
         call = _import_verb(verb) if verb in loaded else _not_loaded
         text = (call.__doc__ if verb in loaded else _help_in_source(verb)) or ""
         app.command(verb, rich_help_panel=panel, help=_unwrapped(text))(call)
+    for group, panel in GROUPS.items():
+        inner = _typer(group, ast.get_docstring(_source(group)) or "")
+        for call in _import(group).COMMANDS if group in loaded else ():
+            inner.command(call.__name__, help=_unwrapped(call.__doc__ or ""))(call)
+        app.add_typer(inner, rich_help_panel=panel)
     return app
 
 
@@ -70,7 +74,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     completing = any(name.endswith("_COMPLETE") for name in os.environ)
     try:
-        make_app(VERBS if completing else VERBS.keys() & set(sys.argv[1:]))()
+        known = {**VERBS, **GROUPS}
+        make_app(known if completing else known.keys() & set(sys.argv[1:]))()
     except WsiSpecdecError as error:
         typer.secho(f"Error: {error}", fg="red", err=True)
         sys.exit(WRONG_USE)
@@ -95,15 +100,33 @@ def _version(*, value: bool) -> None:
 
 
 def _import_verb(verb: str) -> Callable[..., None]:
-    call: Callable[..., None] = getattr(import_module(f"wsi_specdec.cli.{verb}"), verb)
+    call: Callable[..., None] = getattr(_import(verb), verb)
     return call
+
+
+def _import(name: str) -> ModuleType:
+    return import_module(f"wsi_specdec.cli.{name}")
+
+
+def _typer(name: str, text: str) -> typer.Typer:
+    return typer.Typer(
+        name=name,
+        help=_unwrapped(text),
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_show_locals=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
 def _help_in_source(verb: str) -> str | None:
     """Docstring of the verb, without importing its module."""
-    source = Path(__file__).with_name(f"{verb}.py").read_text(encoding="utf-8")
-    functions = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
+    functions = (node for node in _source(verb).body if isinstance(node, ast.FunctionDef))
     return next(ast.get_docstring(node) for node in functions if node.name == verb)
+
+
+def _source(name: str) -> ast.Module:
+    return ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
 
 
 def _not_loaded() -> None:

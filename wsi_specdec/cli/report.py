@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wsi_specdec.cli.options import Quiet, set_output
+from wsi_specdec.cli.options import Json, Quiet, print_json, set_output
 
 
 def report(
@@ -14,6 +14,7 @@ def report(
     ],
     *,
     quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Write DIR/report.html and its figures anew from the files of the run.
 
@@ -21,5 +22,9 @@ def report(
     """
     from wsi_specdec.steps import rebuild_report
 
-    set_output(quiet=quiet)
-    typer.echo(rebuild_report(folder))
+    set_output(quiet=quiet, as_json=json)
+    path = rebuild_report(folder)
+    if json:
+        print_json({"report": path})
+    elif not quiet:
+        typer.echo(path)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -86,6 +86,14 @@ def tile(
             show_default="a grid over the tissue",
         ),
     ] = None,
+    stain_target: Annotated[
+        Path | None,
+        typer.Option(
+            help="Normalise stains as tiles are written, to the file that `stain fit` wrote.",
+            show_default="tiles as they are in the slide",
+            exists=True,
+        ),
+    ] = None,
     hdf5: Annotated[
         bool,
         typer.Option("--hdf5", help="Write OUT/coords/<slide_id>.h5 too, as CLAM and TRIDENT do."),
@@ -132,6 +140,7 @@ def tile(
             "quality": quality,
             "coords": coords,
             "reader": reader,
+            **_stains(stain_target),
             "full_hash": full_hash or None,
         },
     )
@@ -143,3 +152,12 @@ def tile(
     if json:
         print_json({"out": out, **asdict(summary)})
     finish(summary)
+
+
+def _stains(target: Path | None) -> dict[str, Any]:
+    """Return the settings that go with a target: slides are fitted as it was."""
+    if target is None:
+        return {}
+    from wsi_specdec.stain.target import read_target
+
+    return {"stain": read_target(target).settings.model_dump(), "stain_target": target}

@@ -78,7 +78,7 @@ def train(
         ),
     ] = None,
     stain: Annotated[
-        Literal["none", "macenko"] | None,
+        Literal["none", "macenko", "vahadane", "reinhard"] | None,
         typer.Option(help="Stain normalisation.", show_default=shown(StainConfig, "method")),
     ] = None,
     labels: Annotated[

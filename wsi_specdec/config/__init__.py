@@ -8,6 +8,9 @@ from wsi_specdec.config.base import Positive, ReaderName, StageConfig
 from wsi_specdec.config.calls import (
     AggregateConfig,
     EvaluateConfig,
+    ExportConfig,
+    Feature,
+    PatientRule,
     Pooling,
     ReportConfig,
     ThresholdRule,
@@ -19,6 +22,8 @@ from wsi_specdec.config.loading import (
     make_config,
     override,
 )
+from wsi_specdec.config.mil import MilConfig
+from wsi_specdec.config.packing import PackConfig
 from wsi_specdec.config.tiling import AnnotationConfig, RunnerConfig, TileConfig, TissueConfig
 from wsi_specdec.config.training import (
     ScoreConfig,
@@ -28,6 +33,7 @@ from wsi_specdec.config.training import (
     StainMethod,
     TrainConfig,
 )
+from wsi_specdec.config.viewing import ViewConfig
 from wsi_specdec.config.whole import (
     AnyConfig,
     ArmConfig,
@@ -46,6 +52,11 @@ __all__ = [
     "CohortConfig",
     "DemoConfig",
     "EvaluateConfig",
+    "ExportConfig",
+    "Feature",
+    "MilConfig",
+    "PackConfig",
+    "PatientRule",
     "PipelineConfig",
     "Pooling",
     "Positive",
@@ -63,6 +74,7 @@ __all__ = [
     "TileConfig",
     "TissueConfig",
     "TrainConfig",
+    "ViewConfig",
     "differences",
     "dump_config",
     "load_config",

@@ -93,6 +93,8 @@ class StainJitter(StageConfig):
     alpha: Fraction = 0.2
     # In units of optical density (natural logarithm).
     beta: NonNegative = 0.05
+    # Of which haematoxylin and eosin: the standard ones, or those fitted to the tile's own slide.
+    vectors: Literal["standard", "slide"] = "standard"
 
 
 class ColourJitter(StageConfig):

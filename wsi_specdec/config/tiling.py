@@ -13,6 +13,7 @@ from wsi_specdec.config.base import (
     ReaderName,
     StageConfig,
 )
+from wsi_specdec.config.training import StainConfig
 
 
 class TissueConfig(StageConfig):
@@ -87,6 +88,9 @@ class TileConfig(StageConfig):
     quality: bool = False
     # Folder of CLAM's or TRIDENT's HDF5: <slide_id>.h5 says where tiles lie and how large they are.
     coords: Path | None = None
+    # Stains are normalised as tiles are written, to a profile that `wsi-specdec stain fit` wrote.
+    stain: StainConfig = Field(default_factory=StainConfig)
+    stain_target: Path | None = None
     reader: ReaderName = "auto"
     full_hash: bool = False
     tissue: TissueConfig = Field(default_factory=TissueConfig)
@@ -103,6 +107,23 @@ class TileConfig(StageConfig):
     def _coords_bring_their_own_grid(self) -> "TileConfig":
         if self.coords is not None and (self.mpp is not None or self.overlap):
             msg = "coords say where tiles lie and how large they are: leave out mpp and overlap"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _stains_have_a_target(self) -> "TileConfig":
+        normalised = self.stain.method != "none"
+        if normalised != (self.stain_target is not None):
+            msg = (
+                "stain.method and stain_target belong together: the method, and the file that "
+                "`wsi-specdec stain fit` wrote by it"
+            )
+            raise ValueError(msg)
+        if normalised and self.pixel_path == "passthrough":
+            msg = (
+                "pixel_path passthrough copies tiles as they are, and stain.method changes them: "
+                "leave out one of the two"
+            )
             raise ValueError(msg)
         return self
 

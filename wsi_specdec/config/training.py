@@ -10,7 +10,7 @@ from wsi_specdec.config.augment import AugmentConfig
 from wsi_specdec.config.base import Count, Fraction, NonNegative, Positive, StageConfig
 from wsi_specdec.errors import ConfigError
 
-StainMethod = Literal["none", "macenko"]
+StainMethod = Literal["none", "macenko", "vahadane", "reinhard"]
 SearchedSetting = Literal["sd_coef", "weight_decay"]
 _NOT_CHOSEN = "`{}` is 'auto': choose it first, by wsi_specdec.training.train_searched"
 
@@ -26,14 +26,26 @@ Grid = Annotated[tuple[NonNegative, ...], Field(min_length=2), AfterValidator(_r
 
 
 class StainConfig(StageConfig):
-    """Explicit stain normalisation, fitted per slide and applied per tile."""
+    """Explicit stain normalisation, fitted per slide and applied per tile: docs/stain.md."""
 
     method: StainMethod = "none"
+    # "tile" fits a profile to every tile by itself, as much of the literature does.
+    fit: Literal["slide", "tile"] = "slide"
+    # Sampled of a slide, from at most so many of its tiles.
     max_pixels: Count = 200_000
-    # Optical density under which a pixel counts as glass (Macenko et al. 2009, beta).
+    max_tiles: Count = 400
+    # Optical density under which a pixel counts as glass (Macenko et al. 2009, beta) …
     min_od: Positive = 0.15
+    # … of the mean of its channels, or of every channel, as torchstain counts.
+    min_od_of: Literal["mean", "every_channel"] = "mean"
+    # Fewer tissue pixels than this are too little to fit.
+    min_pixels: Annotated[int, Field(ge=2)] = 500
     # Robust extremes of the angle, in percent (Macenko et al. 2009, alpha).
     angle_percentile: Annotated[float, Field(gt=0, lt=50)] = 1.0
+    # Maximum concentrations are of the tissue, or of all pixels, as torchstain's are.
+    strengths_of: Literal["tissue", "all"] = "tissue"
+    # Weight of the sum of concentrations (Vahadane et al. 2016, lambda).
+    sparsity: NonNegative = 0.1
     seed: int = 0
 
 
@@ -166,7 +178,20 @@ class TrainConfig(StageConfig):
 
 
 class ScoreConfig(StageConfig):
-    """From model and tile stores to tile scores."""
+    """From models and tiles to tile scores: docs/scoring.md."""
 
-    batch_size: Count = 256
+    # Tiles that go through the network at once; "auto" takes 256 on CUDA and 32 on the CPU.
+    batch_size: Count | Literal["auto"] = "auto"
     device: str = "auto"
+    # "auto" takes bfloat16 on CUDA and float32 elsewhere.
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    # Test-time augmentation: logits are the mean over so many of the square's symmetries, the tile
+    # as it is first, then mirrored (2), turned by half (4), and all of these transposed (8).
+    symmetries: Annotated[int, Field(ge=1, le=8)] = 1
+    # Whether embeddings are written as well, beside the folder of scores.
+    embeddings: bool = False
+    embeddings_dtype: Literal["float16", "float32"] = "float16"
+    # Tiles of less tissue, or whose measures lie outside [least, most], get no score; by default
+    # every tile has one. As in training: quality: {sharpness: [20, null]}.
+    min_tissue: Fraction = 0.0
+    quality: dict[str, tuple[float | None, float | None]] = Field(default_factory=dict)

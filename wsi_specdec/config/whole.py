@@ -19,6 +19,8 @@ class ArmConfig(StageConfig):
     weight_decay: NonNegative | Literal["auto"] | None = None
     sd_coef: NonNegative | Literal["auto"] | None = None
     stain: StainMethod | None = None
+    # "tile" fits a profile to every tile by itself.
+    stain_fit: Literal["slide", "tile"] | None = None
 
     def apply(self, train: TrainConfig, seed: int) -> TrainConfig:
         """Return `train` with this arm's settings and `seed`."""
@@ -27,8 +29,10 @@ class ArmConfig(StageConfig):
             changes["weight_decay"] = self.weight_decay
         if self.sd_coef is not None:
             changes["sd_coef"] = self.sd_coef
-        if self.stain is not None:
-            changes["stain"] = train.stain.model_copy(update={"method": self.stain})
+        stain = {"method": self.stain, "fit": self.stain_fit}
+        given = {name: value for name, value in stain.items() if value is not None}
+        if given:
+            changes["stain"] = train.stain.model_copy(update=given)
         return train.model_copy(update=changes)
 
 
@@ -64,6 +68,13 @@ class PipelineConfig(StageConfig):
             settings = arm.apply(self.train, 0)
             if settings.sd_coef == settings.weight_decay == "auto":
                 msg = f"arm {arm.name}: sd_coef and weight_decay cannot both be 'auto'"
+                raise ValueError(msg)
+            if "none" not in {self.tile.stain.method, settings.stain.method}:
+                msg = (
+                    f"arm {arm.name} normalises stains ({settings.stain.method}) that are "
+                    f"normalised as tiles are written ({self.tile.stain.method}): set one of the "
+                    "two to none"
+                )
                 raise ValueError(msg)
         if len(set(self.seeds)) != len(self.seeds):
             msg = f"seeds must differ, got {list(self.seeds)}"

@@ -5,17 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from wsi_specdec.errors import ConfigError
 from wsi_specdec.metrics import (
     MCNEMAR,
-    Difference,
     Resampled,
     compare,
-    delong,
+    delong_difference,
     holm,
     mcnemar,
+    method_name,
 )
 
 # What is compared, as unit and metric.
@@ -95,23 +93,29 @@ def compare_arms(
             for pair in pairs:
                 found = _difference(arms[pair.arm][metric], arms[pair.baseline][metric], confidence)
                 names = asdict(pair) | {"cohort": cohort, "unit": unit, "metric": metric}
-                rows.append(names | asdict(found) | {"p_adjusted": None})
+                rows.append(names | found | {"p_adjusted": None})
     return _adjusted(rows)
 
 
-def _difference(arm: Resampled, baseline: Resampled, confidence: float) -> Difference:
-    """Compare by DeLong or McNemar where units are independent and there is one seed."""
+def _difference(arm: Resampled, baseline: Resampled, confidence: float) -> dict[str, Any]:
+    """Compare by DeLong (AUROC) or McNemar (independent units, one seed), else by bootstrap.
+
+    Where the test is DeLong's, what the bootstrap says stands beside it.
+    """
     by_bootstrap = compare(arm, baseline, confidence)
     sample = arm.sample
-    one_each = np.unique(sample.patients).size == sample.patients.size
-    if not one_each or len(arm.points) > 1 or by_bootstrap.delta is None:
-        return by_bootstrap
-    if arm.metric == "auroc":
-        return delong(sample.labels, sample.scores[0], baseline.sample.scores[0], confidence)
-    if arm.metric == "accuracy":
+    if arm.linear is not None and baseline.linear is not None and by_bootstrap.delta is not None:
+        name = method_name(sample)
+        found = delong_difference(arm.linear, baseline.linear, confidence, name)
+        beside = ("ci_low", "ci_high", "p", "test")
+        return asdict(found) | {"bootstrap": {k: getattr(by_bootstrap, k) for k in beside}}
+    one_each = sample.n_patients == sample.patients.size
+    if arm.metric == "accuracy" and one_each and len(arm.points) == 1 and sample.patients.size:
         p = mcnemar(sample.labels, sample.calls[0], baseline.sample.calls[0])
-        return replace(by_bootstrap, p=p, test=f"{MCNEMAR}; interval by {by_bootstrap.test}")
-    return by_bootstrap
+        by_bootstrap = replace(
+            by_bootstrap, p=p, test=f"{MCNEMAR}; interval by {by_bootstrap.test}"
+        )
+    return asdict(by_bootstrap)
 
 
 def _adjusted(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,13 +11,18 @@ import numpy as np
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import EvaluateConfig
 from wsi_specdec.evaluation.comparisons import compare_arms, pairs_of
+from wsi_specdec.evaluation.costs import with_costs
+from wsi_specdec.evaluation.gaps import gaps_of
+from wsi_specdec.evaluation.localisation import FROC, resample_froc
 from wsi_specdec.evaluation.runs import Evaluated, Runs, cohorts_to_evaluate, read_runs
 from wsi_specdec.evaluation.units import (
     Stores,
+    calibrated_samples,
     called,
     labelled,
     patch_samples,
     patient_samples,
+    read_tiles,
     slide_samples,
     subset,
 )
@@ -34,7 +39,8 @@ from wsi_specdec.metrics import (
     resample,
 )
 
-# Pooled slide scores order slides but are no probabilities: calibration is measured on tiles only.
+# Pooled slide scores order slides but are no probabilities: their calibration is measured where
+# the calls hold probabilities too.
 SLIDE_METRICS = (
     "auroc",
     "average_precision",
@@ -44,8 +50,9 @@ SLIDE_METRICS = (
     "accuracy",
     "f1",
 )
+CALIBRATION = ("brier", "ece")
 METRICS_OF = {
-    "patch": (*SLIDE_METRICS, "brier", "ece"),
+    "patch": (*SLIDE_METRICS, *CALIBRATION),
     "slide": SLIDE_METRICS,
     "patient": SLIDE_METRICS,
 }
@@ -107,16 +114,22 @@ def evaluate(
     chosen_on = {run.fitted_on for each in evaluated.runs.values() for run in each}
     resampled: dict[tuple[str, str], ByArm] = {}
     for cohort in names:
-        for unit, samples in _samples(judged, cohort, evaluated, stores).items():
-            resampled[cohort, unit] = _resample_all(samples, METRICS_OF[unit], config)
+        for unit, found in _resample_cohort(judged, cohort, evaluated, stores, config).items():
+            resampled[cohort, unit] = found
+    measured = {key: _measure_all(arms, config) for key, arms in resampled.items()}
     compared = {key: arms for key, arms in resampled.items() if key[0] not in chosen_on}
     arms = {
         arm: {
             "settings": dict(settings.get(arm, {})),
             "seeds": [run.seed for run in evaluated.runs[arm]],
-            "cost": dict(cost.get(arm, {})),
+            "cost": with_costs(cost.get(arm, {}), arm, judged, evaluated, stores),
             "cohorts": {
-                cohort: _arm_in_cohort(arm, cohort, resampled, judged, evaluated, config)
+                cohort: _arm_in_cohort(
+                    {unit: measured[cohort, unit][arm] for unit in METRICS_OF},
+                    resampled[cohort, "slide"][arm]["auroc"].sample,
+                    called(labelled(judged, cohort), evaluated),
+                    config,
+                )
                 for cohort in names
             },
         }
@@ -124,6 +137,7 @@ def evaluate(
     }
     return {
         "schema_version": SCHEMA_VERSION,
+        "gaps": gaps_of(measured, names),
         "provenance": dict(provenance),
         "cohorts": {name: _describe(judged, name, name in chosen_on) for name in names},
         "arms": arms,
@@ -152,45 +166,55 @@ def _describe(slides: Sequence[Slide], cohort: str, chosen_on: bool) -> dict[str
     }
 
 
-def _samples(
-    slides: Sequence[Slide], cohort: str, evaluated: Evaluated, stores: Stores
-) -> dict[str, dict[str, Sample]]:
+def _resample_cohort(
+    slides: Sequence[Slide],
+    cohort: str,
+    evaluated: Evaluated,
+    stores: Stores,
+    config: EvaluateConfig,
+) -> dict[str, ByArm]:
+    """Resample each unit's metrics, all arms by one plan, which pairs them."""
     members = sorted(
         (slide for slide in slides if slide.split == cohort), key=lambda slide: slide.slide_id
     )
     truth = labelled(slides, cohort)
-    return {
-        "patch": patch_samples(called(members, evaluated), evaluated, stores),
+    tiles = read_tiles(called(members, evaluated), evaluated, stores)
+    samples = {
+        "patch": patch_samples(tiles),
         "slide": slide_samples(called(truth, evaluated), evaluated),
         "patient": patient_samples(truth, evaluated),
     }
+    found: dict[str, ByArm] = {}
+    for unit, by_arm in samples.items():
+        plan = plan_for(next(iter(by_arm.values())), config.bootstrap, config.seed)
+        resampled = {arm: resample(each, METRICS_OF[unit], plan) for arm, each in by_arm.items()}
+        if unit == "slide":
+            for arm, each in calibrated_samples(called(truth, evaluated), evaluated).items():
+                resampled[arm] |= resample(each, CALIBRATION, plan)
+        if unit == "patch":
+            lesions = resample_froc(tiles, by_arm, plan, config.detection_reach)
+            resampled = {arm: each | {FROC: lesions[arm]} for arm, each in resampled.items()}
+        found[unit] = resampled
+    return found
 
 
-def _resample_all(
-    samples: Mapping[str, Sample], metrics: Sequence[str], config: EvaluateConfig
-) -> ByArm:
-    """Resample all arms by one plan, which pairs them."""
-    plan = plan_for(next(iter(samples.values())), config.bootstrap, config.seed)
-    return {arm: resample(sample, metrics, plan) for arm, sample in samples.items()}
+def _measure_all(arms: ByArm, config: EvaluateConfig) -> dict[str, dict[str, Measure]]:
+    return {
+        arm: {name: measure(each, config.confidence) for name, each in metrics.items()}
+        for arm, metrics in arms.items()
+    }
 
 
 def _arm_in_cohort(
-    arm: str,
-    cohort: str,
-    resampled: Mapping[tuple[str, str], ByArm],
-    slides: Sequence[Slide],
-    evaluated: Evaluated,
+    measured: Mapping[str, Mapping[str, Measure]],
+    sample: Sample,
+    members: Sequence[Slide],
     config: EvaluateConfig,
 ) -> dict[str, Any]:
     out: dict[str, Any] = {
-        unit: {
-            name: measure(each, config.confidence).to_json()
-            for name, each in resampled[cohort, unit][arm].items()
-        }
-        for unit in METRICS_OF
+        unit: {name: each.to_json() for name, each in metrics.items()}
+        for unit, metrics in measured.items()
     }
-    members = called(labelled(slides, cohort), evaluated)
-    sample = resampled[cohort, "slide"][arm]["auroc"].sample
     groups = {column: _by_group(sample, members, column, config) for column in GROUPINGS}
     for column, found in groups.items():
         out[f"by_{column}"] = {

@@ -4,6 +4,7 @@ A cohort's samples of all arms share labels, order and patients, so that arms ar
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -72,6 +73,20 @@ def slide_samples(slides: Sequence[Slide], evaluated: Evaluated) -> dict[str, Sa
     return samples
 
 
+def calibrated_samples(slides: Sequence[Slide], evaluated: Evaluated) -> dict[str, Sample]:
+    """Return each arm's slide probabilities in place of scores, of the arms that give any.
+
+    An arm that lacks the probability of a slide in any run is left out: its scores order slides
+    but are no probabilities.
+    """
+    samples = {}
+    for arm, sample in slide_samples(slides, evaluated).items():
+        rows = [[run[s.slide_id].probability for s in slides] for run in evaluated.calls[arm]]
+        if slides and all(each is not None for row in rows for each in row):
+            samples[arm] = replace(sample, scores=np.array(rows, dtype=np.float64))
+    return samples
+
+
 def patient_samples(slides: Sequence[Slide], evaluated: Evaluated) -> dict[str, Sample]:
     """Return each arm's patient scores (highest of the slides) and calls (any positive).
 
@@ -101,10 +116,28 @@ def patient_samples(slides: Sequence[Slide], evaluated: Evaluated) -> dict[str, 
     return samples
 
 
-def patch_samples(
-    slides: Sequence[Slide], evaluated: Evaluated, stores: Stores
-) -> dict[str, Sample]:
-    """Return each arm's tile probabilities, of the tiles whose label is known.
+@dataclass(frozen=True, slots=True, eq=False)
+class Tiles:
+    """The tiles of a cohort's slides whose tile truth is known, and what each run says of them.
+
+    Attributes
+    ----------
+    slides
+        The slides, which have a call and tiles with a known label.
+    coords, labels
+        Of each slide, (N, 2) and (N,), `UNKNOWN_LABEL` where a tile's label is not known.
+    scores
+        Of each arm, of each run, of each slide, (N,) probabilities.
+    """
+
+    slides: tuple[Slide, ...]
+    coords: tuple[Ints, ...]
+    labels: tuple[NDArray[np.int16], ...]
+    scores: Mapping[str, tuple[tuple[Floats, ...], ...]]
+
+
+def read_tiles(slides: Sequence[Slide], evaluated: Evaluated, stores: Stores) -> Tiles:
+    """Read every run's tile scores, joined to the tiles' truth by coordinates.
 
     Parameters
     ----------
@@ -120,17 +153,31 @@ def patch_samples(
     StoreError
         If a slide's scores are not of the tiles in its store.
     """
-    known = [(s, stores[s.slide_id]) for s in slides if s.slide_id in stores]
-    known = [(s, store) for s, store in known if (store.label != UNKNOWN_LABEL).any()]
-    masks = [store.label != UNKNOWN_LABEL for _, store in known]
-    labels = _joined([store.label[mask] for (_, store), mask in zip(known, masks, strict=True)])
-    owners = [
-        s.patient_id for (s, _), mask in zip(known, masks, strict=True) for _ in range(mask.sum())
-    ]
-    patients = _codes(owners)
+    having = [(s, stores[s.slide_id]) for s in slides if s.slide_id in stores]
+    truths = [(s, np.asarray(store.coords), np.asarray(store.label)) for s, store in having]
+    known = [truth for truth in truths if (truth[2] != UNKNOWN_LABEL).any()]
+    scores = {
+        arm: tuple(tuple(_tile_scores(run, s, coords) for s, coords, _ in known) for run in runs)
+        for arm, runs in evaluated.runs.items()
+    }
+    return Tiles(
+        slides=tuple(slide for slide, _, _ in known),
+        coords=tuple(coords for _, coords, _ in known),
+        labels=tuple(label for _, _, label in known),
+        scores=scores,
+    )
+
+
+def patch_samples(tiles: Tiles) -> dict[str, Sample]:
+    """Return each arm's tile probabilities, of the tiles whose label is known."""
+    masks = [label != UNKNOWN_LABEL for label in tiles.labels]
+    labels = _joined([label[mask] for label, mask in zip(tiles.labels, masks, strict=True)])
+    codes = _codes([slide.patient_id for slide in tiles.slides])
+    patients = np.repeat(codes, [int(mask.sum()) for mask in masks])
     samples = {}
-    for arm, runs in evaluated.runs.items():
-        scores = np.stack([_tile_scores(run, known, masks) for run in runs])
+    for arm, runs in tiles.scores.items():
+        rows = [_joined([s[m] for s, m in zip(run, masks, strict=True)]) for run in runs]
+        scores = np.stack(rows).astype(np.float64)
         calls = (scores >= TILE_THRESHOLD).astype(np.int64)
         samples[arm] = Sample(labels.astype(np.int64), patients, scores, calls)
     return samples
@@ -142,28 +189,23 @@ def subset(sample: Sample, mask: NDArray[np.bool_]) -> Sample:
     return Sample(sample.labels[mask], patients, sample.scores[:, mask], sample.calls[:, mask])
 
 
-def _tile_scores(
-    run: SeedRun,
-    known: Sequence[tuple[Slide, LabelledTiles]],
-    masks: Sequence[NDArray[np.bool_]],
-) -> Floats:
-    parts = []
-    for (slide, store), mask in zip(known, masks, strict=True):
-        path = scores_path(run.scores, slide.slide_id)
-        coords, probabilities = positive_scores(path)
-        order = _matching(store.coords, coords)
-        if order is None:
-            msg = (
-                f"the scores in {path} are of {len(coords)} tiles that are not the "
-                f"{len(store.coords)} of the slide's store; run `wsi-specdec score` again"
-            )
-            raise StoreError(msg)
-        parts.append(probabilities[order][mask])
-    return _joined(parts).astype(np.float64)
+def _tile_scores(run: SeedRun, slide: Slide, wanted: Ints) -> Floats:
+    path = scores_path(run.scores, slide.slide_id)
+    coords, probabilities = positive_scores(path)
+    order = _matching(wanted, coords)
+    if order is None:
+        msg = (
+            f"the scores in {path} are of {len(coords)} tiles that are not the "
+            f"{len(wanted)} of the slide's store; run `wsi-specdec score` again"
+        )
+        raise StoreError(msg)
+    return np.asarray(probabilities[order], dtype=np.float64)
 
 
 def _matching(wanted: Ints, found: Ints) -> Ints | None:
     """Return the rows of `found` in the order of `wanted`, None if the tiles are not the same."""
+    if np.array_equal(wanted, found):
+        return np.arange(len(found))
     if wanted.shape != found.shape:
         return None
     to, origin = np.lexsort(wanted.T), np.lexsort(found.T)

@@ -2,8 +2,33 @@
 
 from wsi_specdec.metrics.bootstrap import Interval, Plan, bootstrap_interval, bootstrap_p, draw_plan
 from wsi_specdec.metrics.exact import clopper_pearson
+from wsi_specdec.metrics.froc import (
+    FROC_RATES,
+    Detections,
+    froc,
+    froc_table,
+    lesions_of,
+    match,
+    peaks_of,
+)
+from wsi_specdec.metrics.intervals import (
+    CLUSTERED,
+    DELONG,
+    analytic_interval,
+    logit_interval,
+    method_name,
+    wilson_interval,
+)
+from wsi_specdec.metrics.linear import (
+    Linear,
+    Spread,
+    delong_components,
+    linear_auroc,
+    linear_share,
+    spread,
+)
 from wsi_specdec.metrics.measure import Difference, Measure, Point
-from wsi_specdec.metrics.paired import DELONG, MCNEMAR, delong, delong_components, holm, mcnemar
+from wsi_specdec.metrics.paired import MCNEMAR, delong, delong_difference, holm, mcnemar
 from wsi_specdec.metrics.point import (
     METRICS,
     Metric,
@@ -14,35 +39,47 @@ from wsi_specdec.metrics.point import (
     brier,
     ece,
     f1,
+    quadratic_kappa,
     sensitivity,
     specificity,
 )
 from wsi_specdec.metrics.resampling import (
     Resampled,
-    Sample,
     compare,
+    gap,
     measure,
     measure_all,
     plan_for,
     resample,
+    resample_tables,
 )
+from wsi_specdec.metrics.robustness import Robustness, best_k, robustness_index
+from wsi_specdec.metrics.sample import Sample
 
 __all__ = [
+    "CLUSTERED",
     "DELONG",
+    "FROC_RATES",
     "MCNEMAR",
     "METRICS",
+    "Detections",
     "Difference",
     "Interval",
+    "Linear",
     "Measure",
     "Metric",
     "Plan",
     "Point",
     "Resampled",
+    "Robustness",
     "Sample",
+    "Spread",
     "accuracy",
+    "analytic_interval",
     "auroc",
     "average_precision",
     "balanced_accuracy",
+    "best_k",
     "bootstrap_interval",
     "bootstrap_p",
     "brier",
@@ -50,15 +87,31 @@ __all__ = [
     "compare",
     "delong",
     "delong_components",
+    "delong_difference",
     "draw_plan",
     "ece",
     "f1",
+    "froc",
+    "froc_table",
+    "gap",
     "holm",
+    "lesions_of",
+    "linear_auroc",
+    "linear_share",
+    "logit_interval",
+    "match",
     "mcnemar",
     "measure",
     "measure_all",
+    "method_name",
+    "peaks_of",
     "plan_for",
+    "quadratic_kappa",
     "resample",
+    "resample_tables",
+    "robustness_index",
     "sensitivity",
     "specificity",
+    "spread",
+    "wilson_interval",
 ]

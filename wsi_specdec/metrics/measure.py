@@ -39,8 +39,10 @@ class Measure:
     per_seed
         The value of each seed, in the order given.
     reason
-        Why the value or the interval is None, or in what the interval differs from a BCa
-        bootstrap interval; None where there is nothing to say.
+        Why the value or the interval is None, or what is particular about the interval; None
+        where there is nothing to say.
+    interval
+        The method behind the interval; None where there is none.
     """
 
     value: float | None
@@ -49,6 +51,7 @@ class Measure:
     n: int
     per_seed: tuple[float | None, ...]
     reason: str | None = None
+    interval: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the measure as `results.json` holds it."""

@@ -1,79 +1,71 @@
-"""Paired tests on units that are independent, and adjustment for making several of them."""
+"""Paired tests of two arms on the same units, and adjustment for making several of them."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
-from scipy.stats import binomtest, norm, rankdata
+from numpy.typing import ArrayLike
+from scipy.stats import binomtest
 
+from wsi_specdec.metrics.intervals import method_name
+from wsi_specdec.metrics.linear import Linear, linear_auroc, spread
 from wsi_specdec.metrics.measure import Difference
+from wsi_specdec.metrics.sample import Sample
 
-Floats = NDArray[np.float64]
-DELONG = "DeLong"
 MCNEMAR = "McNemar, exact"
 _NO_VARIANCE = 1e-18
 _ROUNDING = 1e-12
 
 
-def delong_components(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
-    """Placement values behind an AUROC (DeLong et al. 1988, eq. 4 and 5), from midranks.
-
-    V10 of a positive is the share of negatives that it outranks, V01 of a negative the share of
-    positives that outrank it, ties counting half; the mean of either is the AUROC. Midranks give
-    both in O(n log n) (Sun & Xu 2014).
-
-    Parameters
-    ----------
-    labels, scores
-        Shape (n,), both classes present.
-
-    Returns
-    -------
-    V10 (positives,) and V01 (negatives,), each in the order of the input.
-    """
-    truth, values = np.asarray(labels), np.asarray(scores, dtype=np.float64)
-    positive, negative = values[truth == 1], values[truth == 0]
-    ranks = rankdata(values)
-    v10 = (ranks[truth == 1] - rankdata(positive)) / negative.size
-    v01 = 1 - (ranks[truth == 0] - rankdata(negative)) / positive.size
-    return v10, v01
-
-
 def delong(
-    labels: ArrayLike, scores: ArrayLike, baseline: ArrayLike, confidence: float
+    labels: ArrayLike,
+    scores: ArrayLike,
+    baseline: ArrayLike,
+    confidence: float,
+    patients: ArrayLike | None = None,
 ) -> Difference:
-    """Difference of two correlated AUROCs with interval and test (DeLong et al. 1988).
+    """Difference of two correlated AUROCs with interval and test.
 
-    Holds only where the units are independent: one slide of each patient.
+    DeLong et al. (1988) where every patient has one unit, Obuchowski's (1997) clustered form of
+    it where some have several; seeds as readers where there are several (see `linear.spread`).
 
     Parameters
     ----------
-    labels, scores, baseline
-        Shape (n,): truth, and the scores of the arm and of the baseline on the same units.
+    labels
+        Shape (n,).
+    scores, baseline
+        Shape (n,) or (S, n): the scores of the arm and of the baseline on the same units, a row
+        per seed.
     confidence
         For one 0.95.
+    patients
+        Codes (n,), 0 … C - 1; each unit a patient of its own if None.
     """
-    truth = np.asarray(labels)
-    positives, negatives = int((truth == 1).sum()), int((truth == 0).sum())
-    if min(positives, negatives) == 0:
-        return Difference(None, None, None, None, DELONG, "one class only: AUROC is undefined")
-    v10_arm, v01_arm = delong_components(truth, scores)
-    v10_base, v01_base = delong_components(truth, baseline)
-    delta = float(v10_arm.mean() - v10_base.mean())
-    if min(positives, negatives) == 1:
-        reason = f"no variance from {positives} positive and {negatives} negative units"
-        return Difference(delta, None, None, None, DELONG, reason)
-    variance = (v10_arm - v10_base).var(ddof=1) / positives
-    variance += (v01_arm - v01_base).var(ddof=1) / negatives
-    if variance < _NO_VARIANCE:
+    truth = np.asarray(labels).astype(np.int64)
+    owners = np.arange(truth.size) if patients is None else np.asarray(patients, dtype=np.int64)
+    rows = [np.atleast_2d(np.asarray(each, dtype=np.float64)) for each in (scores, baseline)]
+    name = method_name(Sample(truth, owners, rows[0], np.empty((0, truth.size), dtype=np.int64)))
+    if truth.size == 0 or truth.min() == truth.max():
+        return Difference(None, None, None, None, name, "one class only: AUROC is undefined")
+    arm, base = (linear_auroc(truth, each, owners) for each in rows)
+    return delong_difference(arm, base, confidence, name)
+
+
+def delong_difference(arm: Linear, baseline: Linear, confidence: float, name: str) -> Difference:
+    """Difference of two linearised AUROCs of the same units; `name` is the test's."""
+    difference = arm - baseline
+    delta = float(difference.values.mean())
+    if not difference.known:
+        positives, negatives = difference.sizes
+        reason = f"no variance from {positives} positive and {negatives} negative patients"
+        return Difference(delta, None, None, None, name, reason)
+    found = spread(difference, confidence)
+    if found.error**2 < _NO_VARIANCE:
         p = 1.0 if abs(delta) < _ROUNDING else None
         reason = "no interval: the difference is the same for every unit"
-        return Difference(delta, None, None, p, DELONG, reason)
-    error = float(np.sqrt(variance))
-    reach = float(ndtri((1 + confidence) / 2)) * error
-    p = float(2 * norm.sf(abs(delta) / error))
-    return Difference(delta, max(-1.0, delta - reach), min(1.0, delta + reach), p, DELONG)
+        return Difference(delta, None, None, p, name, reason)
+    reach = found.quantile(confidence) * found.error
+    low, high = max(-1.0, delta - reach), min(1.0, delta + reach)
+    return Difference(delta, low, high, min(1.0, found.p(delta)), name)
 
 
 def mcnemar(labels: ArrayLike, calls: ArrayLike, baseline: ArrayLike) -> float:

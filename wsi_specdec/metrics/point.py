@@ -111,6 +111,48 @@ def ece(labels: ArrayLike, probabilities: ArrayLike) -> Point:
     return Point(float(np.abs(gaps).sum() / truth.size), truth.size)
 
 
+def quadratic_kappa(labels: ArrayLike, grades: ArrayLike) -> Point:
+    """Agreement of grades beyond chance, disagreement weighted by its square (Cohen 1968).
+
+    kappa = 1 - sum w O / sum w E with w = (k - l)^2, O the units of grade k called l and E what
+    chance would give. Undefined where truth and calls are all of one and the same grade.
+
+    Parameters
+    ----------
+    labels, grades
+        Shape (n,), whole numbers from 0: the true grades and the called ones.
+    """
+    truth, called = np.asarray(labels), np.asarray(grades)
+    if truth.ndim != 1 or truth.shape != called.shape:
+        msg = f"labels {truth.shape} and grades {called.shape} must be (n,) both"
+        raise ValueError(msg)
+    for values in (truth, called):
+        if values.size and not ((values >= 0) & (values == np.floor(values))).all():
+            msg = f"grades must be whole numbers from 0, got {np.unique(values)[:5].tolist()}"
+            raise ValueError(msg)
+    if truth.size == 0:
+        return Point(None, 0, "there are no units")
+    if np.unique(np.concatenate([truth, called])).size == 1:
+        return Point(None, truth.size, f"all {truth.size} units are of one grade and called so")
+    whole = [values.astype(np.int64) for values in (truth, called)]
+    # Grades that nobody has must be named, or scikit-learn closes the gap between the others.
+    every = np.arange(max(values.max() for values in whole) + 1)
+    value = sk.cohen_kappa_score(*whole, labels=every, weights="quadratic")
+    return Point(float(value), truth.size)
+
+
+def weighted_kappa(counts: Values) -> Values:
+    """Quadratic weighted kappa of confusion matrices (..., K, K) as (...), NaN where undefined."""
+    size = counts.shape[-1]
+    weights = np.subtract.outer(np.arange(size), np.arange(size)) ** 2
+    total = counts.sum(axis=(-2, -1))
+    observed = (counts * weights).sum(axis=(-2, -1)) * total
+    expected = np.einsum("...k,kl,...l->...", counts.sum(axis=-1), weights, counts.sum(axis=-2))
+    out = np.full(total.shape, np.nan)
+    np.divide(observed, expected, out=out, where=expected > 0)
+    return np.asarray(1 - out, dtype=np.float64)
+
+
 def calibration_bins(probabilities: Values) -> NDArray[np.int64]:
     """Return the ECE bin of each probability; bins are closed below, the last one also above."""
     return np.minimum((probabilities * ECE_BINS).astype(np.int64), ECE_BINS - 1)
@@ -125,14 +167,23 @@ class Metric:
     point
         The function of labels and `needs`.
     needs
-        `scores` (any order-preserving score), `probabilities`, or `calls`.
+        `scores` (any order-preserving score), `probabilities`, `calls`, or `grades` (calls of
+        more than two classes).
     higher_is_better
         False for errors.
+    lowest
+        The least it can be; the most is 1.
     """
 
     point: Callable[[ArrayLike, ArrayLike], Point]
-    needs: Literal["scores", "probabilities", "calls"]
+    needs: Literal["scores", "probabilities", "calls", "grades"]
     higher_is_better: bool = True
+    lowest: float = 0.0
+
+    @property
+    def of_calls(self) -> bool:
+        """Whether it is computed from calls and not from scores."""
+        return self.needs in {"calls", "grades"}
 
 
 METRICS: Mapping[str, Metric] = {
@@ -145,6 +196,7 @@ METRICS: Mapping[str, Metric] = {
     "f1": Metric(f1, "calls"),
     "brier": Metric(brier, "probabilities", higher_is_better=False),
     "ece": Metric(ece, "probabilities", higher_is_better=False),
+    "quadratic_kappa": Metric(quadratic_kappa, "grades", lowest=-1.0),
 }
 
 

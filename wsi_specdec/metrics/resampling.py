@@ -5,46 +5,35 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
 
-from wsi_specdec.metrics.bootstrap import Plan, bootstrap_interval, bootstrap_p, draw_plan
+from wsi_specdec.metrics.bootstrap import (
+    Interval,
+    Plan,
+    bootstrap_interval,
+    bootstrap_p,
+    draw_plan,
+)
 from wsi_specdec.metrics.exact import interval_at_bound
+from wsi_specdec.metrics.intervals import analytic_interval
+from wsi_specdec.metrics.linear import Linear, linear_auroc
 from wsi_specdec.metrics.measure import Difference, Measure, Point
 from wsi_specdec.metrics.point import METRICS
-from wsi_specdec.metrics.tables import Table, calibration_table, count_table, rank_table
+from wsi_specdec.metrics.sample import Sample
+from wsi_specdec.metrics.tables import (
+    Table,
+    calibration_table,
+    count_table,
+    grade_table,
+    rank_table,
+)
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 BOOTSTRAP = "bootstrap over patients"
 BOOTSTRAP_SEEDS = "bootstrap over seeds and patients"
-_JACKKNIFE_BLOCK = 512
+EXACT = "exact over patients (Clopper-Pearson)"
+MOVER = "MOVER of both cohorts' intervals"
 _ROUNDING = 1e-12
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """Units with a known truth, and what one arm made of them.
-
-    Attributes
-    ----------
-    labels
-        (n,) 0 or 1.
-    patients
-        (n,) codes 0 … C - 1 of the patients, each used.
-    scores
-        (S, n), a row per seed; probabilities where a metric needs them.
-    calls
-        (S, n) 0 or 1.
-    """
-
-    labels: Ints
-    patients: Ints
-    scores: Floats
-    calls: Ints
-
-    @property
-    def n_patients(self) -> int:
-        """Number of patients C."""
-        return int(self.patients.max()) + 1 if self.patients.size else 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +54,8 @@ class Resampled:
         (R,) of resampled seeds and patients; empty where the metric is undefined.
     jackknife
         (C,) without each patient in turn, mean over seeds; empty where undefined.
+    linear
+        What each patient adds, of an AUROC that is defined.
     """
 
     sample: Sample
@@ -73,6 +64,7 @@ class Resampled:
     estimate: float
     replicates: Floats
     jackknife: Floats
+    linear: Linear | None = None
 
     @property
     def undefined(self) -> str | None:
@@ -107,43 +99,77 @@ def resample(sample: Sample, metrics: Sequence[str], plan: Plan) -> dict[str, Re
         The resamples, from `plan_for`.
     """
     points = {name: _points(sample, name) for name in metrics}
-    defined = [name for name in metrics if all(p.value is not None for p in points[name])]
-    tables = _tables(sample, {METRICS[name].needs for name in defined})
+    found = {
+        name: Resampled(sample, name, points[name], np.nan, np.empty(0), np.empty(0))
+        for name in metrics
+        if any(point.value is None for point in points[name])
+    }
+    for kind in dict.fromkeys(METRICS[name].needs for name in metrics if name not in found):
+        names = [n for n in metrics if METRICS[n].needs == kind and n not in found]
+        found |= resample_tables(sample, {n: points[n] for n in names}, plan, _tables(sample, kind))
+    return {name: found[name] for name in metrics}
+
+
+def resample_tables(
+    sample: Sample, points: dict[str, tuple[Point, ...]], plan: Plan, tables: Sequence[Table]
+) -> dict[str, Resampled]:
+    """Resample metrics that are defined, given a table for each seed.
+
+    Parameters
+    ----------
+    sample
+        What the tables are of.
+    points
+        Of each metric, its value for each seed.
+    plan
+        The resamples.
+    tables
+        One for each seed.
+    """
+    names = list(points)
+    whole = np.ones((1, sample.n_patients))
+    estimates = [table.replicate(names, whole) for table in tables]
+    replicates = [table.replicate(names, plan.patients) for table in tables]
+    jackknives = [table.leave_one_out(names) for table in tables]
     found = {}
-    for name in metrics:
-        if name in defined:
-            seeds = tables[METRICS[name].needs]
-            found[name] = _resample(sample, name, points[name], plan, seeds)
-        else:
-            nothing = np.empty(0)
-            found[name] = Resampled(sample, name, points[name], np.nan, nothing, nothing)
+    for name in names:
+        drawn = np.stack([each[name] for each in replicates])  # (S, R)
+        found[name] = Resampled(
+            sample,
+            name,
+            points[name],
+            float(np.mean([each[name] for each in estimates])),
+            np.einsum("sr,rs->r", drawn, plan.seeds),
+            np.mean([each[name] for each in jackknives], axis=0),
+            linear_auroc(sample.labels, sample.scores, sample.patients)
+            if name == "auroc"
+            else None,
+        )
     return found
 
 
 def measure(resampled: Resampled, confidence: float) -> Measure:
     """Value and interval of a metric; an interval over fewer than two patients is None.
 
-    Seeds are resampled beside patients where there are several, so that the interval speaks
-    about training again as well as about other patients; the acceleration is the patients'.
+    The interval is, of these, the first that there is: the exact one where the value is 0 or 1;
+    that of `intervals.analytic_interval`; BCa over the resamples, expanded for few patients. Where
+    there are several seeds, it speaks about training again as well as about other patients.
     """
     per_seed = tuple(point.value for point in resampled.points)
     n = resampled.points[0].n
     value = resampled.value
     if value is None:
         return Measure(None, None, None, n, per_seed, resampled.undefined)
-    sample = resampled.sample
-    if sample.n_patients < 2:
+    if resampled.sample.n_patients < 2:
         return Measure(value, None, None, n, per_seed, "no interval: there is one patient")
-    interval = interval_at_bound(
-        resampled.metric, value, sample.labels, sample.patients, confidence
-    ) or bootstrap_interval(
-        resampled.estimate, resampled.replicates, resampled.jackknife, confidence
-    )
-    # Every metric here lies in [0, 1]; sums of shares can leave it by rounding.
+    interval, method = _interval(resampled, value, confidence)
+    # Sums of shares can leave the metric's range by rounding.
+    lowest = METRICS[resampled.metric].lowest if resampled.metric in METRICS else 0.0
     low, high = (
-        None if end is None else min(1.0, max(0.0, end)) for end in (interval.low, interval.high)
+        None if end is None else min(1.0, max(lowest, end)) for end in (interval.low, interval.high)
     )
-    return Measure(value, low, high, n, per_seed, interval.reason)
+    shown = None if low is None else method
+    return Measure(value, low, high, n, per_seed, interval.reason, shown)
 
 
 def compare(arm: Resampled, baseline: Resampled, confidence: float) -> Difference:
@@ -174,6 +200,29 @@ def compare(arm: Resampled, baseline: Resampled, confidence: float) -> Differenc
     return Difference(delta, interval.low, interval.high, p, test, interval.reason)
 
 
+def gap(external: Measure, internal: Measure) -> Difference:
+    """Difference of a metric of one arm between two cohorts that share no patient.
+
+    The distances of the two intervals' ends add as the sides of a right angle (MOVER: Newcombe
+    1998, Zou & Donner 2008), so that it rests on the intervals shown. Seeds that do well in one
+    cohort tend to do well in the other: where there are several, the interval is too wide rather
+    than too narrow.
+    """
+    if external.value is None or internal.value is None:
+        reason = external.reason if external.value is None else internal.reason
+        return Difference(None, None, None, None, MOVER, reason)
+    delta = external.value - internal.value
+    ends = (external.ci_low, external.ci_high, internal.ci_low, internal.ci_high)
+    if any(end is None for end in ends):
+        reason = external.reason if external.ci_low is None else internal.reason
+        return Difference(delta, None, None, None, MOVER, reason)
+    low, high, other_low, other_high = np.array(ends, dtype=np.float64)
+    below = np.hypot(external.value - low, other_high - internal.value)
+    above = np.hypot(high - external.value, internal.value - other_low)
+    bounds = (max(-1.0, float(delta - below)), min(1.0, float(delta + above)))
+    return Difference(delta, *bounds, None, MOVER)
+
+
 def measure_all(
     sample: Sample, metrics: Sequence[str], *, resamples: int, confidence: float, seed: int
 ) -> dict[str, Measure]:
@@ -182,43 +231,50 @@ def measure_all(
     return {name: measure(each, confidence) for name, each in found.items()}
 
 
+def _interval(resampled: Resampled, value: float, confidence: float) -> tuple[Interval, str]:
+    sample, metric = resampled.sample, resampled.metric
+    exact = interval_at_bound(metric, value, sample.labels, sample.patients, confidence)
+    if exact is not None:
+        return exact, EXACT
+    analytic = analytic_interval(metric, sample, confidence, resampled.linear)
+    if analytic is not None:
+        return analytic
+    found = bootstrap_interval(
+        resampled.estimate, resampled.replicates, resampled.jackknife, _expanded(sample, confidence)
+    )
+    return found, f"BCa, expanded, {BOOTSTRAP if len(resampled.points) == 1 else BOOTSTRAP_SEEDS}"
+
+
+def _expanded(sample: Sample, confidence: float) -> float:
+    """Return the level at which normal quantiles are Student's at `confidence`.
+
+    A bootstrap is too narrow by about the factor between the two (Hesterberg 2015, section 4.2);
+    there is one degree of freedom less than patients of the rarer class.
+    """
+    present = [np.unique(sample.patients[sample.labels == k]).size for k in (0, 1)]
+    freedom = min([count for count in present if count] or [sample.n_patients]) - 1
+    if freedom < 1:
+        return confidence
+    return float(2 * ndtr(stdtrit(freedom, (1 + confidence) / 2)) - 1)
+
+
 def _points(sample: Sample, name: str) -> tuple[Point, ...]:
-    rows = sample.calls if METRICS[name].needs == "calls" else sample.scores
+    rows = sample.calls if METRICS[name].of_calls else sample.scores
     return tuple(METRICS[name].point(sample.labels, row) for row in rows)
 
 
-def _tables(sample: Sample, needs: set[str]) -> dict[str, list[Table]]:
-    """Tabulate what the metrics need: a table per seed."""
+def _tables(sample: Sample, kind: str) -> list[Table]:
+    """Tabulate what a kind of metric needs: a table per seed."""
     truth, patients, count = sample.labels, sample.patients, sample.n_patients
     makers: dict[str, Callable[[], list[Table]]] = {
         "scores": lambda: [rank_table(truth, row, patients, count) for row in sample.scores],
         "calls": lambda: [count_table(truth, row, patients, count) for row in sample.calls],
+        "grades": lambda: [grade_table(truth, row, patients, count) for row in sample.calls],
         "probabilities": lambda: [
             calibration_table(truth, row, patients, count) for row in sample.scores
         ],
     }
-    return {kind: makers[kind]() for kind in needs}
-
-
-def _resample(
-    sample: Sample, name: str, points: tuple[Point, ...], plan: Plan, tables: Sequence[Table]
-) -> Resampled:
-    whole = np.ones((1, sample.n_patients))
-    estimate = float(np.mean([table.replicate(name, whole) for table in tables]))
-    replicates = np.stack([table.replicate(name, plan.patients) for table in tables])  # (S, R)
-    jackknife = np.mean([_leave_one_out(table, name, sample.n_patients) for table in tables], 0)
-    mixed = np.einsum("sr,rs->r", replicates, plan.seeds)
-    return Resampled(sample, name, points, estimate, mixed, jackknife)
-
-
-def _leave_one_out(table: Table, name: str, count: int) -> Floats:
-    parts = []
-    for start in range(0, count, _JACKKNIFE_BLOCK):
-        left_out = np.arange(start, min(start + _JACKKNIFE_BLOCK, count))
-        weights = np.ones((left_out.size, count))
-        weights[np.arange(left_out.size), left_out] = 0
-        parts.append(table.replicate(name, weights))
-    return np.concatenate(parts)
+    return makers[kind]()
 
 
 def _check_paired(arm: Resampled, baseline: Resampled) -> None:

@@ -6,7 +6,7 @@ once from a matrix of weights (R, C), R resamples of C patients, without touchin
 A resample in which the metric is not defined gives NaN, which never leaves this package.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,22 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from wsi_specdec.metrics.point import ECE_BINS, calibration_bins
+from wsi_specdec.metrics.point import ECE_BINS, calibration_bins, weighted_kappa
 
 # Above so many distinct scores, neighbouring ones are tied while resampling. With bins of equal
 # mass an AUROC moves by no more than about 1 / (2 * MAX_DISTINCT), far below its standard error.
-MAX_DISTINCT = 4096
+MAX_DISTINCT = 2048
 _BLOCK_ELEMENTS = 1 << 20
+# Tables with more of their cells filled are multiplied as dense ones, which is then faster.
+_DENSE = 0.05
+# Products of counts up to here are exact in float32, and twice as fast.
+_EXACT = 1 << 23
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Values = dict[str, Floats]
 
 
 class Table(Protocol):
     """Something that gives named metrics under weights of patients."""
 
-    def replicate(self, metric: str, weights: Floats) -> Floats:
-        """Return `metric` under each row of `weights` (R, C) as (R,), NaN where undefined."""
+    def replicate(self, metrics: Sequence[str], weights: Floats) -> Values:
+        """Return each metric under each row of `weights` (R, C) as (R,), NaN where undefined."""
+        ...
+
+    def leave_one_out(self, metrics: Sequence[str]) -> Values:
+        """Return each metric without each patient in turn as (C,), NaN where undefined."""
         ...
 
 
@@ -40,20 +49,22 @@ class RankTable:
     Attributes
     ----------
     positives, negatives
-        Sparse (B, C): B distinct scores (or bins of them), C patients.
+        (B, C), sparse or dense: B distinct scores (or bins of them), C patients.
     """
 
     positives: Any
     negatives: Any
 
-    def replicate(self, metric: str, weights: Floats) -> Floats:
+    def replicate(self, metrics: Sequence[str], weights: Floats) -> Values:
         """Return AUROC or average precision under each row of `weights` (R, C) as (R,)."""
-        function = _RANK_METRICS[metric]
-        parts = [
-            function(self.positives @ block, self.negatives @ block)
-            for block in _blocks(weights, self.positives.shape[0])
-        ]
-        return np.concatenate(parts) if parts else np.empty(0)
+        blocks = blocks_of(weights, self.positives.shape[0])
+        parts = ((weighted(self.positives, b), weighted(self.negatives, b)) for b in blocks)
+        return _by_block(metrics, parts)
+
+    def leave_one_out(self, metrics: Sequence[str]) -> Values:
+        """Return AUROC or average precision without each patient in turn as (C,)."""
+        pairs = zip(without_each(self.positives), without_each(self.negatives), strict=True)
+        return _by_block(metrics, pairs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,10 +79,18 @@ class CountTable:
 
     counts: Floats
 
-    def replicate(self, metric: str, weights: Floats) -> Floats:
-        """Return a metric of calls under each row of `weights` (R, C) as (R,)."""
-        tp, fn, tn, fp = (weights @ self.counts).T
-        return _COUNT_METRICS[metric](tp, fn, tn, fp)
+    def replicate(self, metrics: Sequence[str], weights: Floats) -> Values:
+        """Return metrics of calls under each row of `weights` (R, C) as (R,)."""
+        return self._metrics(metrics, weights @ self.counts)
+
+    def leave_one_out(self, metrics: Sequence[str]) -> Values:
+        """Return metrics of calls without each patient in turn as (C,)."""
+        return self._metrics(metrics, self.counts.sum(axis=0) - self.counts)
+
+    @staticmethod
+    def _metrics(metrics: Sequence[str], counts: Floats) -> Values:
+        tp, fn, tn, fp = counts.T
+        return {name: _COUNT_METRICS[name](tp, fn, tn, fp) for name in metrics}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,23 +109,52 @@ class CalibrationTable:
     squared_errors: Floats
     gaps: Floats
 
-    def replicate(self, metric: str, weights: Floats) -> Floats:
+    def replicate(self, metrics: Sequence[str], weights: Floats) -> Values:
         """Return the Brier score or the ECE under each row of `weights` (R, C) as (R,)."""
-        sizes = weights @ self.sizes
-        if metric == "brier":
-            return ratio(weights @ self.squared_errors, sizes)
-        return ratio(np.abs(weights @ self.gaps).sum(axis=1), sizes)
+        sums = (weights @ self.sizes, weights @ self.squared_errors, weights @ self.gaps)
+        return self._metrics(metrics, *sums)
+
+    def leave_one_out(self, metrics: Sequence[str]) -> Values:
+        """Return the Brier score or the ECE without each patient in turn as (C,)."""
+        columns = (self.sizes, self.squared_errors, self.gaps)
+        return self._metrics(metrics, *(column.sum(axis=0) - column for column in columns))
+
+    @staticmethod
+    def _metrics(metrics: Sequence[str], sizes: Floats, squared: Floats, gaps: Floats) -> Values:
+        found = {"brier": squared, "ece": np.abs(gaps).sum(axis=1)}
+        return {name: ratio(found[name], sizes) for name in metrics}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GradeTable:
+    """How often each patient's units of one grade are called another.
+
+    Attributes
+    ----------
+    counts
+        (C, K, K): units of true grade k called grade l.
+    """
+
+    counts: Floats
+
+    def replicate(self, metrics: Sequence[str], weights: Floats) -> Values:
+        """Return the weighted kappa under each row of `weights` (R, C) as (R,)."""
+        found = weighted_kappa(np.tensordot(weights, self.counts, axes=1))
+        return dict.fromkeys(metrics, found)
+
+    def leave_one_out(self, metrics: Sequence[str]) -> Values:
+        """Return the weighted kappa without each patient in turn as (C,)."""
+        return dict.fromkeys(metrics, weighted_kappa(self.counts.sum(axis=0) - self.counts))
 
 
 def rank_table(labels: Ints, scores: Floats, patients: Ints, n_patients: int) -> RankTable:
     """Tabulate scores; labels, scores and patients (0 … C - 1) are (n,)."""
-    bins, n_bins = _distinct(scores)
-
-    def tabulate(mask: NDArray[np.bool_]) -> Any:  # noqa: ANN401 - scipy.sparse is untyped
-        cells = (np.ones(int(mask.sum())), (bins[mask], patients[mask]))
-        return sparse.coo_array(cells, shape=(n_bins, n_patients)).tocsr()
-
-    return RankTable(tabulate(labels == 1), tabulate(labels == 0))
+    bins, n_bins = distinct(scores)
+    cells = [
+        tabulate(bins[mask], patients[mask], (n_bins, n_patients))
+        for mask in (labels == 1, labels == 0)
+    ]
+    return RankTable(*cells)
 
 
 def count_table(labels: Ints, calls: Ints, patients: Ints, n_patients: int) -> CountTable:
@@ -136,6 +184,14 @@ def calibration_table(
     )
 
 
+def grade_table(labels: Ints, grades: Ints, patients: Ints, n_patients: int) -> GradeTable:
+    """Tabulate grades; labels, grades (0 … K - 1) and patients (0 … C - 1) are (n,)."""
+    size = int(max(labels.max(initial=0), grades.max(initial=0))) + 1
+    cells = (patients * size + labels) * size + grades
+    counts = np.bincount(cells, minlength=n_patients * size * size)
+    return GradeTable(counts.astype(np.float64).reshape(n_patients, size, size))
+
+
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
     """Divide, with NaN where the denominator is 0."""
     out: Floats = np.full(numerator.shape, np.nan)
@@ -143,7 +199,8 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
     return out
 
 
-def _distinct(scores: Floats) -> tuple[Ints, int]:
+def distinct(scores: Floats) -> tuple[Ints, int]:
+    """Give distinct scores (n,) ascending numbers, of which neighbours share one if too many."""
     values, bins, counts = np.unique(scores, return_inverse=True, return_counts=True)
     if values.size <= MAX_DISTINCT:
         return bins, values.size
@@ -152,11 +209,50 @@ def _distinct(scores: Floats) -> tuple[Ints, int]:
     return coarse[bins], MAX_DISTINCT
 
 
-def _blocks(weights: Floats, n_bins: int) -> Iterator[Floats]:
+def tabulate(bins: Ints, patients: Ints, shape: tuple[int, int]) -> Any:  # noqa: ANN401 - scipy.sparse is untyped
+    """Count units by bin and patient: float32 (B, C) where many cells are filled, else sparse."""
+    cells = (np.ones(bins.size), (bins, patients))
+    table = sparse.coo_array(cells, shape=shape).tocsr()
+    table.sum_duplicates()
+    if table.nnz < _DENSE * shape[0] * shape[1] or bins.size * shape[1] > _EXACT * shape[0]:
+        return table
+    return table.toarray().astype(np.float32)
+
+
+def weighted(table: Any, block: Floats) -> Floats:  # noqa: ANN401 - scipy.sparse is untyped
+    """Multiply a table (B, C) of `tabulate` by weights (C, r): (B, r) float64."""
+    if isinstance(table, np.ndarray):
+        block = block.astype(np.float32)
+    return np.asarray(table @ block, dtype=np.float64)
+
+
+def without_each(table: Any) -> Iterator[Floats]:  # noqa: ANN401 - scipy.sparse is untyped
+    """Yield a table's row sums (B, r) without each patient in turn, r patients at a time."""
+    total = np.asarray(table.sum(axis=1), dtype=np.float64)[:, None]
+    columns = table if isinstance(table, np.ndarray) else table.tocsc()
+    step = _rows(table.shape[0])
+    for start in range(0, table.shape[1], step):
+        part = columns[:, start : start + step]
+        yield total - (part if isinstance(part, np.ndarray) else part.toarray())
+
+
+def blocks_of(weights: Floats, n_bins: int) -> Iterator[Floats]:
     """Yield (C, r) blocks of resamples, so that (B, r) arrays stay small enough for the cache."""
-    rows = max(1, _BLOCK_ELEMENTS // max(1, n_bins))
-    for start in range(0, weights.shape[0], rows):
-        yield np.ascontiguousarray(weights[start : start + rows].T)
+    step = _rows(n_bins)
+    for start in range(0, weights.shape[0], step):
+        yield np.ascontiguousarray(weights[start : start + step].T)
+
+
+def _rows(n_bins: int) -> int:
+    return max(1, _BLOCK_ELEMENTS // max(1, n_bins))
+
+
+def _by_block(metrics: Sequence[str], blocks: Iterator[tuple[Floats, Floats]]) -> Values:
+    found: dict[str, list[Floats]] = {name: [] for name in metrics}
+    for positives, negatives in blocks:
+        for name, parts in found.items():
+            parts.append(_RANK_METRICS[name](positives, negatives))
+    return {name: np.concatenate([np.empty(0), *parts]) for name, parts in found.items()}
 
 
 def _auroc(positives: Floats, negatives: Floats) -> Floats:
@@ -171,7 +267,8 @@ def _average_precision(positives: Floats, negatives: Floats) -> Floats:
     """Sum over scores, highest first, of the gain in recall times the precision there."""
     gained = positives[::-1]
     found = np.cumsum(gained, axis=0)
-    called = found + np.cumsum(negatives[::-1], axis=0)
+    called = np.cumsum(negatives[::-1], axis=0)
+    called += found
     precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
     area = ratio(np.einsum("br,br->r", gained, precision), found[-1])
     area[called[-1] == found[-1]] = np.nan

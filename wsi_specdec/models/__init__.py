@@ -8,16 +8,36 @@ from wsi_specdec.models.build import (
     resolve_device,
 )
 from wsi_specdec.models.bundle import load_model, save_model
-from wsi_specdec.models.inference import predict_logits, preprocess, probabilities, standardise
-from wsi_specdec.models.prefetch import decode_threads, prefetched
+from wsi_specdec.models.inference import (
+    Outputs,
+    Precision,
+    Predictor,
+    predict_logits,
+    preprocess,
+    probabilities,
+    standardise,
+)
+from wsi_specdec.models.prefetch import Transfer, decode_threads, prefetched
 from wsi_specdec.models.spec import ModelSpec, check_fits, load_spec, model_sha256
-from wsi_specdec.models.stained import StainNormaliser, stain_normaliser, stain_target
+from wsi_specdec.models.stained import (
+    StainNormaliser,
+    count_statuses,
+    stain_normaliser,
+    stain_target,
+    stains_in_tiles,
+    stream_normaliser,
+)
 
 __all__ = [
     "ModelSpec",
+    "Outputs",
+    "Precision",
+    "Predictor",
     "StainNormaliser",
+    "Transfer",
     "build_classifier",
     "check_fits",
+    "count_statuses",
     "decode_threads",
     "init_weights",
     "load_model",
@@ -33,5 +53,7 @@ __all__ = [
     "save_model",
     "stain_normaliser",
     "stain_target",
+    "stains_in_tiles",
     "standardise",
+    "stream_normaliser",
 ]

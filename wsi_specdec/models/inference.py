@@ -1,4 +1,8 @@
-"""From tiles to logits and probabilities."""
+"""From tiles to logits, embeddings and probabilities."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -6,8 +10,11 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from torch import Tensor, nn
 
+from wsi_specdec.errors import ModelError
 from wsi_specdec.models.build import IN_CHANS
 from wsi_specdec.models.spec import ModelSpec
+
+Precision = Literal["float32", "bfloat16"]
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -34,12 +41,107 @@ def standardise(pixels: Tensor, spec: ModelSpec) -> Tensor:
     weights of ITU-R BT.601; the mean over the channels of each constant goes with it.
     """
     if spec.arch_args.get(IN_CHANS, 3) == 1:
-        weights = torch.tensor(_LUMA, device=pixels.device).view(1, 3, 1, 1)
-        luma = (pixels * weights).sum(dim=1, keepdim=True)
+        luma = (pixels * _by_channel(_LUMA, pixels.device)).sum(dim=1, keepdim=True)
         return luma.sub_(sum(spec.mean) / 3).div_(sum(spec.std) / 3)
-    mean = torch.tensor(spec.mean, device=pixels.device).view(1, 3, 1, 1)
-    std = torch.tensor(spec.std, device=pixels.device).view(1, 3, 1, 1)
+    mean, std = (_by_channel(values, pixels.device) for values in (spec.mean, spec.std))
     return pixels.sub_(mean).div_(std)
+
+
+@lru_cache(maxsize=32)
+def _by_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Constants of channels, (1, c, 1, 1); made anew for each batch, a GPU would wait for each."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, device=device).view(1, -1, 1, 1)
+
+
+class Outputs(NamedTuple):
+    """What a network says of tiles, on its device: float32, (n, outputs) and (n, features)."""
+
+    logits: Tensor
+    embeddings: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A network in evaluation mode, ready for batches of tiles.
+
+    Attributes
+    ----------
+    module, spec
+        The network, on its device, and what it is.
+    precision
+        Of its computations; "bfloat16" casts as `torch.autocast` does.
+    symmetries
+        How many of the square's symmetries logits and embeddings are the mean of, 1 to 8: the tile
+        as it is, mirrored, upside down, turned by half; then the same four transposed.
+    embeds
+        Whether the pooled features that the last layer takes are wanted too.
+    """
+
+    module: nn.Module
+    spec: ModelSpec
+    precision: Precision = "float32"
+    symmetries: int = 1
+    embeds: bool = False
+
+    def __call__(self, tiles: Tensor) -> Outputs:
+        """Run the network; a GPU may still be at work when this returns.
+
+        Parameters
+        ----------
+        tiles
+            uint8, (n, T, T, 3), n >= 1, on the network's device; stain-normalised where the spec
+            says so.
+        """
+        low = self.precision == "bfloat16"
+        with (
+            torch.inference_mode(),
+            torch.autocast(tiles.device.type, torch.bfloat16, enabled=low),
+        ):
+            pixels = preprocess(tiles, self.spec)
+            seen = [self._forward(turned(pixels, number)) for number in range(self.symmetries)]
+            logits = _mean([logits for logits, _ in seen])
+            features = [features for _, features in seen if features is not None]
+            return Outputs(logits, _mean(features) if features else None)
+
+    @property
+    def n_features(self) -> int:
+        """Width of the embeddings."""
+        device = next(self.module.parameters()).device
+        size = self.spec.tile_size
+        blank = torch.zeros((1, size, size, 3), dtype=torch.uint8, device=device)
+        with torch.inference_mode():
+            return _embedded(self.module, preprocess(blank, self.spec))[1].shape[1]
+
+    def _forward(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self.embeds:
+            return _embedded(self.module, pixels)
+        return self.module(pixels), None
+
+
+def turned(pixels: Tensor, number: int) -> Tensor:
+    """Apply one of the square's eight symmetries to pixels (n, c, T, T), by its number."""
+    if number & 4:
+        pixels = pixels.transpose(-1, -2).contiguous(memory_format=torch.channels_last)
+    axes = [axis for bit, axis in ((1, -1), (2, -2)) if number & bit]
+    return pixels.flip(axes) if axes else pixels
+
+
+def _mean(parts: list[Tensor]) -> Tensor:
+    if len(parts) == 1:
+        return parts[0].float()
+    return torch.stack([part.float() for part in parts]).mean(dim=0)
+
+
+def _embedded(module: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits, and the pooled features before the last layer, (n, D)."""
+    network: Any = module
+    if not hasattr(network, "forward_features") or not hasattr(network, "forward_head"):
+        msg = f"{type(module).__name__} has no embeddings: it lacks timm's forward_features"
+        raise ModelError(msg)
+    features = network.forward_features(pixels)
+    pooled: Tensor = network.forward_head(features, pre_logits=True)
+    return network.forward_head(features), pooled.flatten(1)
 
 
 def predict_logits(
@@ -61,12 +163,10 @@ def predict_logits(
     training = module.training
     module.eval()
     try:
-        with torch.inference_mode():
-            batch = torch.from_numpy(tiles).to(device)
-            logits: NDArray[np.float32] = module(preprocess(batch, spec)).float().cpu().numpy()
+        logits = Predictor(module, spec)(torch.from_numpy(tiles).to(device)).logits
     finally:
         module.train(training)
-    return logits
+    return np.asarray(logits.cpu().numpy(), np.float32)
 
 
 def probabilities(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """What a classifier is, beside its weights: enough to rebuild it and to feed it. No torch."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import Field, ValidationError
 
@@ -9,7 +9,6 @@ from wsi_specdec.config import Positive, StageConfig, StainConfig
 from wsi_specdec.errors import ModelError
 from wsi_specdec.files import read_json, sha256_of, write_json
 from wsi_specdec.keys import MODEL_FILE, SCHEMA_VERSION
-from wsi_specdec.store import TileStore
 
 MPP_TOLERANCE = 0.05
 _SCHEMA_VERSION = "schema_version"
@@ -60,6 +59,25 @@ class ModelSpec(StageConfig):
     def score_names(self) -> tuple[str, ...]:
         """Class that each output scores; for two classes the positive one alone."""
         return self.classes[1:] if self.n_outputs == 1 else self.classes
+
+
+class Tiles(Protocol):
+    """What `check_fits` looks at: a tile store, or whatever else holds tiles of one slide."""
+
+    @property
+    def path(self) -> Path:
+        """Where they are."""
+        ...
+
+    @property
+    def tile_size(self) -> int:
+        """Their side in pixels."""
+        ...
+
+    @property
+    def mpp(self) -> float | None:
+        """µm per pixel, None where unknown."""
+        ...
 
 
 def write_spec(folder: Path, spec: ModelSpec, weights_sha256: str) -> None:
@@ -122,7 +140,7 @@ def model_sha256(folder: Path) -> str:
     return sha256_of(shaping | {_WEIGHTS_SHA256: weights_sha256})
 
 
-def check_fits(spec: ModelSpec, store: TileStore, model: str) -> None:
+def check_fits(spec: ModelSpec, store: Tiles, model: str) -> None:
     """Refuse tiles that a model was not made for.
 
     Parameters

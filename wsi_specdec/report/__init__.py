@@ -5,25 +5,43 @@ from pathlib import Path
 from wsi_specdec.config import ReportConfig
 from wsi_specdec.files import write_text
 from wsi_specdec.keys import REPORT_FILE
+from wsi_specdec.report.export import export_run, regions_geojson
 from wsi_specdec.report.heatmap import outline, overlay, score_map, write_heatmap
 from wsi_specdec.report.heatmaps import write_heatmaps
 from wsi_specdec.report.html import render_report
-from wsi_specdec.report.run import Run, read_run
+from wsi_specdec.report.layout import Layout, ScoreGrid, layout_of, score_grid
+from wsi_specdec.report.ome_tiff import write_ome_tiff
+from wsi_specdec.report.ome_zarr import ScoreMap, read_score_map, write_score_map
+from wsi_specdec.report.regions import CalledRegion, called_regions
+from wsi_specdec.report.run import Run, read_run, report_config
 from wsi_specdec.report.run_figures import make_figures, write_figures
 from wsi_specdec.report.terminal import print_calls, print_results
 from wsi_specdec.report.views import confidence_of
 
 __all__ = [
+    "CalledRegion",
+    "Layout",
     "Run",
+    "ScoreGrid",
+    "ScoreMap",
+    "called_regions",
+    "export_run",
+    "layout_of",
     "outline",
     "overlay",
     "print_calls",
     "print_results",
     "read_run",
+    "read_score_map",
+    "regions_geojson",
+    "report_config",
+    "score_grid",
     "score_map",
     "write_heatmap",
     "write_heatmaps",
+    "write_ome_tiff",
     "write_report",
+    "write_score_map",
 ]
 
 
@@ -50,6 +68,7 @@ def write_report(run_dir: Path, config: ReportConfig) -> Path:
     run = read_run(run_dir)
     confidence = confidence_of(run)
     write_heatmaps(run)
+    export_run(run, config.export)
     figures = [] if run.results is None else make_figures(run, run.results, confidence)
     write_figures(run, figures)
     path = run_dir / REPORT_FILE

@@ -20,10 +20,11 @@ def label_name(label: int | None) -> str:
 
 
 def call_name(call: Call) -> str:
-    """Say what was called, or why nothing was."""
+    """Say what was called and whether a pathologist should decide, or why nothing was called."""
     if call.call is None:
         return _NO_CALL.get(call.state, "no call")
-    return label_name(call.call)
+    name = label_name(call.call)
+    return f"{name}, referred" if call.referred else name
 
 
 def is_right(call: Call, label: int | None) -> bool | None:

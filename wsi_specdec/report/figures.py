@@ -1,60 +1,22 @@
-"""Figures of a comparison: ROC curves and forest plots, legible at a phone's width."""
+"""Figures of a comparison: curves, forest plots, reliability, scatter; legible on a phone."""
 
-import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from wsi_specdec.report.roc import GRID, RocCurve
+from wsi_specdec.report.drawing import LIGHT, TITLE_SIZE, WIDTH_IN, Drawing, draw, marker, style
+from wsi_specdec.report.roc import GRID, Curve
 
-_MARKERS: Final = ("o", "D", "s", "^", "v", "P")
-_WIDTH_IN: Final = 4.6
 # Heights within a forest plot.
 _ROW_IN: Final = 0.3
 _TITLE_IN: Final = 0.36
 _LEGEND_IN: Final = 0.3
 _AXIS_IN: Final = 0.52
-
-
-@dataclass(frozen=True)
-class Palette:
-    """Colours of a figure on a light or a dark page; `series` are told apart by any vision."""
-
-    ink: str
-    faint: str
-    grid: str
-    series: tuple[str, ...]
-
-    def colours(self) -> tuple[str, ...]:
-        """All of them, in an order that palettes share."""
-        return (self.ink, self.faint, self.grid, *self.series)
-
-    def colour(self, rank: int) -> str:
-        """Colour of the series of a rank; they repeat when there are more than colours."""
-        return self.series[rank % len(self.series)]
-
-
-# After Okabe and Ito; on dark pages their lighter ones, and the others lightened.
-LIGHT: Final = Palette(
-    "#1b2430",
-    "#5c6773",
-    "#dde2e8",
-    ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#B07A00"),
-)
-DARK: Final = Palette(
-    "#e6eaf0",
-    "#9aa6b4",
-    "#333d4a",
-    ("#56B4E9", "#F08A4B", "#35C79B", "#E3A3C6", "#9AC7F0", "#E6B95C"),
-)
 
 
 @dataclass(frozen=True)
@@ -75,21 +37,45 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A figure as SVG, for light and for dark pages."""
+class CurveKind:
+    """What a curve shows: names of its axes and of its area, and how it begins and rests.
 
-    light: bytes
-    dark: bytes
+    Attributes
+    ----------
+    start
+        Value at 0 from which a step rises to the grid's first column; None draws none.
+    chance
+        Ends (x, y) of the line of a model that knows nothing.
+    text_at
+        Where the area is written: x, y as shares of the panel.
+    """
+
+    x: str
+    y: str
+    area: str
+    start: float | None
+    chance: tuple[tuple[float, float], tuple[float, float]]
+    text_at: tuple[float, float]
 
 
-def draw_roc(curves: Mapping[str, RocCurve]) -> Drawing:
+def draw_roc(curves: Mapping[str, Curve]) -> Drawing:
     """Draw the ROC curves of a cohort's arms, each in a panel of its own with its band.
 
     The other arms stand behind it in grey, so that curves are compared without their bands
     hiding one another.
     """
-    with _style():
-        return _draw(_roc_figure(curves))
+    diagonal = ((0.0, 0.0), (1.0, 1.0))
+    kind = CurveKind("1 − specificity", "Sensitivity", "AUROC", 0.0, diagonal, (0.97, 0.06))
+    with style():
+        return draw(_curves_figure(curves, kind))
+
+
+def draw_pr(curves: Mapping[str, Curve], prevalence: float) -> Drawing:
+    """Draw precision over recall as `draw_roc` does, with a line at the share of positives."""
+    flat = ((0.0, prevalence), (1.0, prevalence))
+    kind = CurveKind("Recall (sensitivity)", "Precision", "AP", None, flat, (0.97, 0.06))
+    with style():
+        return draw(_curves_figure(curves, kind))
 
 
 def draw_forest(panels: Sequence[Panel], reference: float | None, label: str) -> Drawing:
@@ -104,100 +90,80 @@ def draw_forest(panels: Sequence[Panel], reference: float | None, label: str) ->
     label
         What the horizontal axis shows.
     """
-    with _style():
-        return _draw(_forest_figure(panels, reference, label))
+    with style():
+        return draw(_forest_figure(panels, reference, label))
 
 
-def _draw(figure: Figure) -> Drawing:
-    FigureCanvasAgg(figure)
-    out = io.BytesIO()
-    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    light = out.getvalue().decode("utf-8")
-    return Drawing(light.encode(), _recoloured(light).encode())
-
-
-def _recoloured(svg: str) -> str:
-    """Exchange each colour of the light palette for its counterpart; twice as fast as redrawing."""
-    pairs = zip(LIGHT.colours(), DARK.colours(), strict=True)
-    dark_of = {light.lower(): dark.lower() for light, dark in pairs}
-    return re.sub("|".join(dark_of), lambda match: dark_of[match.group()], svg)
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    settings: dict[Any, Any] = {
-        "font.family": "sans-serif",
-        "font.size": 10.5,
-        "text.color": LIGHT.ink,
-        "axes.labelcolor": LIGHT.ink,
-        "axes.edgecolor": LIGHT.faint,
-        "axes.linewidth": 0.8,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "xtick.color": LIGHT.faint,
-        "ytick.color": LIGHT.faint,
-        "xtick.labelcolor": LIGHT.ink,
-        "ytick.labelcolor": LIGHT.ink,
-        "grid.color": LIGHT.grid,
-        "grid.linewidth": 0.8,
-        "legend.frameon": False,
-        "svg.fonttype": "path",
-        # The same figure gives the same bytes.
-        "svg.hashsalt": "wsi_specdec",
-    }
-    with mpl.rc_context(settings):
-        yield
-
-
-def _roc_figure(curves: Mapping[str, RocCurve]) -> Figure:
-    columns = 1 if len(curves) == 1 else 2
-    rows = -(-len(curves) // columns)
-    figure = Figure(figsize=(_WIDTH_IN, rows * (2.4 if columns == 2 else 4.1) + 0.35))
+def arm_grid(names: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
+    """Lay out a square panel per arm, over the unit square, two a row; titles and ticks set."""
+    columns = 1 if len(names) == 1 else 2
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(WIDTH_IN, rows * (2.4 if columns == 2 else 4.1) + 0.35))
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     figure.subplots_adjust(0.13, 0.5 / figure.get_figheight(), 0.985, 0.96, 0.1, 0.16)
-    for axis in axes.flat[len(curves) :]:
+    for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
-    for index, (arm, curve) in enumerate(curves.items()):
+    for index, name in enumerate(names):
         axis = axes.flat[index]
-        others = [other for name, other in curves.items() if name != arm]
-        _roc_panel(axis, curve, others, LIGHT.colour(index))
-        axis.set_title(arm, loc="left", fontsize=10.5, fontweight="bold", color=LIGHT.ink)
+        axis.set_title(name, loc="left", fontsize=TITLE_SIZE, fontweight="bold", color=LIGHT.ink)
+        axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
+        axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axis.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axis.tick_params(labelbottom=index + columns >= len(names))
+    return figure, dict(zip(names, axes.flat, strict=False))
+
+
+def label_edges(axes: Mapping[str, Axes], x: str, y: str) -> None:
+    """Name the axes of `arm_grid` once, at its left and at its bottom."""
+    columns = 1 if len(axes) == 1 else 2
+    for index, axis in enumerate(axes.values()):
         if index % columns == 0:
-            axis.set_ylabel("Sensitivity")
-        if index + columns >= len(curves):
-            axis.set_xlabel("1 − specificity")
-            axis.tick_params(labelbottom=True)
+            axis.set_ylabel(y)
+        if index + columns >= len(axes):
+            axis.set_xlabel(x)
+
+
+def _curves_figure(curves: Mapping[str, Curve], kind: CurveKind) -> Figure:
+    figure, axes = arm_grid(list(curves))
+    label_edges(axes, kind.x, kind.y)
+    for rank, (arm, curve) in enumerate(curves.items()):
+        others = [other for name, other in curves.items() if name != arm]
+        _curve_panel(axes[arm], curve, others, kind, LIGHT.colour(rank))
     return figure
 
 
-def _roc_panel(axis: Axes, curve: RocCurve, others: Sequence[RocCurve], colour: str) -> None:
-    axis.plot([0, 1], [0, 1], color=LIGHT.grid, lw=1, zorder=1)
+def _curve_panel(
+    axis: Axes, curve: Curve, others: Sequence[Curve], kind: CurveKind, colour: str
+) -> None:
+    (x0, y0), (x1, y1) = kind.chance
+    axis.plot([x0, x1], [y0, y1], color=LIGHT.grid, lw=1, zorder=1)
     for other in others:
-        axis.plot(*_steps(other), color=LIGHT.faint, alpha=0.45, lw=0.9, zorder=2)
+        axis.plot(*_steps(other, kind), color=LIGHT.faint, alpha=0.45, lw=0.9, zorder=2)
     axis.fill_between(GRID, curve.low, curve.high, color=colour, alpha=0.2, lw=0, zorder=3)
-    axis.plot(*_steps(curve), color=colour, lw=2, zorder=4)
-    axis.text(0.97, 0.06, f"AUROC {curve.auroc:.3f}", ha="right", transform=axis.transAxes)
-    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
-    axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-    axis.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axis.plot(*_steps(curve, kind), color=colour, lw=2, zorder=4)
+    x, y = kind.text_at
+    axis.text(x, y, f"{kind.area} {curve.area:.3f}", ha="right", transform=axis.transAxes)
 
 
-def _steps(curve: RocCurve) -> tuple[Sequence[float], Sequence[float]]:
-    """Points of the curve, started at the origin that the grid's first column steps over."""
-    return [0.0, *GRID], [0.0, *curve.tpr]
+def _steps(curve: Curve, kind: CurveKind) -> tuple[Sequence[float], Sequence[float]]:
+    """Points of the curve, started where the grid's first column may step over."""
+    if kind.start is None:
+        return list(GRID), list(curve.values)
+    return [0.0, *GRID], [kind.start, *curve.values]
 
 
 def _forest_figure(panels: Sequence[Panel], reference: float | None, label: str) -> Figure:
     heights = [_ROW_IN * max(1, len(panel.rows)) for panel in panels]
-    height = sum(heights) + _TITLE_IN * len(panels) + _LEGEND_IN + _AXIS_IN
-    figure = Figure(figsize=(_WIDTH_IN, height))
+    series = list(dict.fromkeys(n for p in panels for row in p.rows.values() for n in row))
+    legend = _LEGEND_IN * -(-len(series) // 3)
+    height = sum(heights) + _TITLE_IN * len(panels) + legend + _AXIS_IN
+    figure = Figure(figsize=(WIDTH_IN, height))
     axes: list[Axes] = []
-    top = height - _LEGEND_IN
+    top = height - legend
     for tall in heights:
         top -= _TITLE_IN + tall
         place = (0.1, top / height, 0.87, tall / height)
         axes.append(figure.add_axes(place, sharex=axes[0] if axes else None))
-    series = list(dict.fromkeys(n for p in panels for row in p.rows.values() for n in row))
     for axis, panel in zip(axes, panels, strict=True):
         _forest_panel(axis, panel, series)
         if reference is not None:
@@ -225,13 +191,12 @@ def _make_room_for_labels(figure: Figure, axes: Sequence[Axes]) -> None:
 
 
 def _forest_panel(axis: Axes, panel: Panel, series: Sequence[str]) -> None:
-    axis.set_title(panel.title, loc="left", fontsize=10.5, fontweight="bold", pad=3)
+    axis.set_title(panel.title, loc="left", fontsize=TITLE_SIZE, fontweight="bold", pad=3)
     axis.grid(axis="x", zorder=0)
     axis.set_axisbelow(True)
     spread = np.linspace(-0.16, 0.16, len(series)) if len(series) > 1 else np.zeros(1)
     for rank, name in enumerate(series):
-        colour = LIGHT.colour(rank)
-        axis.plot([], [], _MARKERS[rank % len(_MARKERS)], color=colour, label=name)
+        axis.plot([], [], marker(rank), color=LIGHT.colour(rank), label=name)
         for place, row in enumerate(panel.rows.values()):
             _forest_point(axis, row.get(name), place + spread[rank], rank)
     axis.set_yticks(range(len(panel.rows)), list(panel.rows))
@@ -248,5 +213,4 @@ def _forest_point(axis: Axes, point: Interval | None, place: float, rank: int) -
     colour = LIGHT.colour(rank)
     if point.low is not None and point.high is not None:
         axis.plot([point.low, point.high], [place, place], color=colour, lw=1.6, zorder=3)
-    marker = _MARKERS[rank % len(_MARKERS)]
-    axis.plot(point.value, place, marker, color=colour, ms=5.5, zorder=4)
+    axis.plot(point.value, place, marker(rank), color=colour, ms=5.5, zorder=4)

@@ -116,7 +116,7 @@ def _card(run: Run, slide_id: str, side: int) -> Card:
         slide_id=slide_id,
         facts=_facts(run, slide),
         truth=label_name(slide.label),
-        thumbnail=_picture(thumbnail, f"Thumbnail of slide {slide_id}"),
+        thumbnail=picture(thumbnail, f"Thumbnail of slide {slide_id}"),
         tissue=_tissue(run, slide_id, side),
         truth_picture=truth_picture,
         truth_caption=truth_caption,
@@ -145,7 +145,7 @@ def _verdict(slide: Slide, arm: str, folder: SeedFolder, side: int) -> Verdict:
     image = fit(read_rgb(folder.heatmap(slide.slide_id)), side)
     return Verdict(
         arm=arm,
-        heatmap=_picture(image, alt),
+        heatmap=picture(image, alt),
         score=score_text(call.score),
         threshold=score_text(call.threshold),
         call=call_name(call),
@@ -156,7 +156,7 @@ def _verdict(slide: Slide, arm: str, folder: SeedFolder, side: int) -> Verdict:
 def _tissue(run: Run, slide_id: str, side: int) -> Picture:
     mask = read_mask(run.tissue_path(slide_id))
     drawn = fit(np.where(mask, _TISSUE_GREY, 255).astype(np.uint8), side)
-    return _picture(drawn, f"Tissue mask of slide {slide_id}: {_share(mask)} of its area")
+    return picture(drawn, f"Tissue mask of slide {slide_id}: {_share(mask)} of its area")
 
 
 def _truth(slide: Slide, thumbnail: NDArray[np.uint8]) -> tuple[Picture | None, str]:
@@ -166,7 +166,7 @@ def _truth(slide: Slide, thumbnail: NDArray[np.uint8]) -> tuple[Picture | None, 
         return None, ""
     mask = resize_mask(read_mask(path), size_of(thumbnail))
     said = f"tumour on {_share(mask)}" if mask.any() else "no tumour"
-    return _picture(outline(thumbnail, mask), f"Truth of slide {slide.slide_id}: {said}"), said
+    return picture(outline(thumbnail, mask), f"Truth of slide {slide.slide_id}: {said}"), said
 
 
 def _call_row(run: Run, folder: SeedFolder, call: Call, place: int) -> CallRow:
@@ -191,10 +191,11 @@ def _first_seeds(run: Run) -> list[tuple[str, SeedFolder]]:
 
 
 def _icon(image: NDArray[np.uint8], alt: str) -> Picture:
-    return _picture(fit(image, _ICON_PX), alt)
+    return picture(fit(image, _ICON_PX), alt)
 
 
-def _picture(image: NDArray[np.uint8], alt: str) -> Picture:
+def picture(image: NDArray[np.uint8], alt: str) -> Picture:
+    """Inline an image with its text alternative."""
     size = size_of(image)
     return Picture(data_uri(image), alt, size.width, size.height)
 

@@ -43,8 +43,9 @@ def is_shown(run: Run, slide_id: str) -> bool:
 
 def _write_slide(run: Run, slide_id: str, folders: Sequence[SeedFolder]) -> list[Path]:
     thumbnail = fit(run.thumbnail(slide_id), _MAX_PX)
-    level0, tile_size = run.geometry(slide_id)
+    layout = run.layout(slide_id)
     for folder in folders:
         coords, scores = folder.tile_scores(slide_id)
-        write_heatmap(folder.heatmap(slide_id), thumbnail, level0, coords, scores, tile_size)
+        path = folder.heatmap(slide_id)
+        write_heatmap(path, thumbnail, layout.level0, coords, scores, layout.tile_size)
     return [folder.heatmap(slide_id) for folder in folders]

@@ -1,5 +1,6 @@
 """The report as one self-contained HTML file."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import Any, Final
 import jinja2
 
 from wsi_specdec.config import ReportConfig
+from wsi_specdec.report.flow import patient_flow
 from wsi_specdec.report.gallery import make_call_rows, make_cards
+from wsi_specdec.report.groups import GROUP_METRICS, gap_rows, group_tables, worst_rows
 from wsi_specdec.report.heatmap import colour_stops
 from wsi_specdec.report.images import inline
 from wsi_specdec.report.run import Run
 from wsi_specdec.report.run_figures import ReportFigure
 from wsi_specdec.report.tables import HEADLINE, percent
+from wsi_specdec.report.tile_gallery import make_tile_shelves
 from wsi_specdec.report.views import (
     arm_settings,
     cohort_rows,
@@ -22,6 +26,7 @@ from wsi_specdec.report.views import (
     difference_tables,
     failures,
     provenance_rows,
+    question_text,
     result_tables,
 )
 
@@ -37,8 +42,11 @@ def render_report(
         "confidence": percent(confidence),
         "created": created_text(run),
         "revision": run.provenance.get("git_revision"),
+        "question": question_text(run, config),
         "cohorts": cohort_rows(run),
+        "flow": patient_flow(run),
         "cards": make_cards(run, config.max_slides),
+        "shelves": make_tile_shelves(run, config.max_tiles),
         "failures": failures(run),
         "provenance": provenance_rows(run),
         "config_text": run.config,
@@ -47,7 +55,8 @@ def render_report(
         "results": None,
     }
     if run.results is None:
-        page["calls"] = make_call_rows(run)
+        rows = make_call_rows(run)
+        page |= {"calls": rows, "counts": sorted(Counter(row.call for row in rows).items())}
     else:
         arms, settings = arm_settings(run.results)
         page |= {
@@ -55,6 +64,10 @@ def render_report(
             "headline": HEADLINE,
             "details": detail_tables(run.results),
             "differences": difference_tables(run.results),
+            "groups": group_tables(run.results),
+            "group_metrics": GROUP_METRICS,
+            "worst": worst_rows(run.results),
+            "gaps": gap_rows(run.results),
             "arms": arms,
             "settings": settings,
             "figures": figures,

@@ -12,24 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_specdec.cohort import Slide, read_manifest
+from wsi_specdec.config import DemoConfig, ReportConfig, load_config
 from wsi_specdec.errors import RunDirectoryError, WsiSpecdecError
 from wsi_specdec.files import read_json
-from wsi_specdec.geometry import Size
 from wsi_specdec.keys import (
     ARMS_DIR,
     CALLS_FILE,
     CONFIG_FILE,
+    EXPORTS_DIR,
     HEATMAPS_DIR,
     LEDGER_FILE,
     MANIFEST_FILE,
     PREVIEWS_DIR,
+    PROB_PREFIX,
     PROVENANCE_FILE,
     RESULTS_FILE,
     SCORES_DIR,
+    UNKNOWN_LABEL,
 )
 from wsi_specdec.report.images import read_rgb
+from wsi_specdec.report.layout import Layout, layout_of
 from wsi_specdec.runner import Outcome, read_ledger
-from wsi_specdec.store import open_store, scores_path, store_path
+from wsi_specdec.store import TileStore, open_store, scores_path, store_path
 from wsi_specdec.store.calls import Call, positive_scores, read_calls
 
 T = TypeVar("T")
@@ -68,10 +72,20 @@ class SeedFolder:
         """Where the slide's heatmap lies."""
         return self.path / HEATMAPS_DIR / f"{slide_id}.png"
 
+    def export(self, slide_id: str, suffix: str) -> Path:
+        """Where one kind of the slide's exports lies, such as `.regions.geojson`."""
+        return self.path / EXPORTS_DIR / f"{slide_id}{suffix}"
+
     def tile_scores(self, slide_id: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Coordinates (N, 2) in level-0 pixels and scores (N,) of the slide's tiles."""
         path = _existing(scores_path(self.path / SCORES_DIR, slide_id))
         return _reading(path, positive_scores)
+
+    def class_name(self, slide_id: str) -> str:
+        """Name of the positive class, as the slide's scores give it."""
+        columns = _reading(scores_path(self.path / SCORES_DIR, slide_id), _read_columns)
+        (name,) = (column for column in columns if column.startswith(PROB_PREFIX))
+        return name.removeprefix(PROB_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -102,14 +116,50 @@ class Run:
         """Where the slide's tissue mask lies."""
         return self.path / PREVIEWS_DIR / f"{slide_id}.tissue.png"
 
-    def geometry(self, slide_id: str) -> tuple[Size, int]:
-        """Size of the slide's finest level and side of a tile in its pixels."""
-        store = open_store(store_path(self.path, slide_id))
-        width, height = (store.attributes.get(f"level0_{side}") for side in ("width", "height"))
-        if width is None or height is None:
-            msg = f"{store.path} does not state the slide's size; tile the slide again"
+    def store(self, slide_id: str) -> TileStore:
+        """Open the slide's tiles.
+
+        Raises
+        ------
+        StoreError
+            If they are missing or incomplete.
+        """
+        return open_store(store_path(self.path, slide_id))
+
+    def layout(self, slide_id: str) -> Layout:
+        """Say where the slide's tiles lie."""
+        return layout_of(self.store(slide_id))
+
+    def tile_labels(
+        self, slide_id: str, coords: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Find scored tiles in the slide's store.
+
+        Parameters
+        ----------
+        coords
+            (N, 2) corners of the tiles, as their scores name them.
+
+        Returns
+        -------
+        index, label : NDArray[int64]
+            (N,) number of the tile in the store, and its label, -1 where unknown.
+
+        Raises
+        ------
+        RunDirectoryError
+            If the store does not hold one of the tiles.
+        """
+        store = self.store(slide_id)
+        index = _find_rows(store.coords, coords)
+        if index is None:
+            msg = (
+                f"the scores of slide {slide_id} are not of the tiles in {store.path}; score again"
+            )
             raise RunDirectoryError(msg)
-        return Size(int(width), int(height)), store.tile_size_level0
+        labels = store.label
+        known = labels[index] if len(labels) else np.full(len(index), UNKNOWN_LABEL)
+        return index, known.astype(np.int64)
 
 
 def read_run(path: Path) -> Run:
@@ -132,6 +182,36 @@ def read_run(path: Path) -> Run:
         arms=_arms(path, results),
         results=results,
     )
+
+
+def report_config(path: Path) -> ReportConfig:
+    """Read the report's settings from a run's config.
+
+    Raises
+    ------
+    ConfigError
+        If the config is missing or wrong.
+    """
+    config = load_config(path / CONFIG_FILE)
+    whole = config.pipeline if isinstance(config, DemoConfig) else config
+    return whole.report
+
+
+def _read_columns(path: Path) -> list[str]:
+    """Names of a Parquet file's columns, without its values."""
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as handle:
+        return [str(name) for name in pq.read_schema(handle).names]
+
+
+def _find_rows(table: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Row of each wanted pair in a table of pairs; None if one is not there."""
+    if np.array_equal(table, wanted):
+        return np.arange(len(table))
+    place = {(x, y): row for row, (x, y) in enumerate(table.tolist())}
+    rows = [place.get((x, y), -1) for x, y in wanted.tolist()]
+    return None if -1 in rows else np.array(rows, np.int64)
 
 
 def _read_results(path: Path) -> Mapping[str, Any] | None:

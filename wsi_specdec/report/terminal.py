@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wsi_specdec.report.calls import call_name, ranked, score_text
+from wsi_specdec.report.gaps import print_gaps
 from wsi_specdec.report.tables import (
     HEADLINE,
     cell_of,
@@ -25,7 +26,7 @@ _MAX_ROWS: Final = 40
 
 
 def print_results(results: Mapping[str, Any], console: Console) -> None:
-    """Print one table per cohort: a row per arm, each value above its interval.
+    """Print what is lost outside, then one table per cohort: a row per arm, value above interval.
 
     Parameters
     ----------
@@ -34,6 +35,7 @@ def print_results(results: Mapping[str, Any], console: Console) -> None:
     console
         Where to print; a narrow one is fine from 80 columns up.
     """
+    print_gaps(results, console)
     for cohort in order_cohorts(results["cohorts"]):
         _print_cohort(results, cohort, console)
 

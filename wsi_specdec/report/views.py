@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import yaml
 
-from wsi_specdec.config import EvaluateConfig
+from wsi_specdec.config import EvaluateConfig, ReportConfig
+from wsi_specdec.keys import TRAIN, VALIDATION
+from wsi_specdec.report.flow import NO_SPLIT
 from wsi_specdec.report.run import Run
 from wsi_specdec.report.tables import (
     HEADLINE,
@@ -28,7 +30,6 @@ from wsi_specdec.report.tables import (
     title_of_metric,
 )
 
-_NO_SPLIT: Final = "no split"
 _UNITS: Final = ("patch", "slide", "patient")
 
 
@@ -40,10 +41,11 @@ class CohortRow:
     slides: int
     patients: int
     positives: int
+    negatives: int
     unlabelled: int
     tiles: int
-    empty: int
-    failed: int
+    sites: int
+    scanners: int
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,33 @@ def confidence_of(run: Run) -> float:
     return float(stage.get("confidence", EvaluateConfig().confidence))
 
 
+def question_text(run: Run, config: ReportConfig) -> str:
+    """Say what the run is to answer: as its settings say, else from its arms and cohorts."""
+    if config.question:
+        return config.question
+    if run.results is None:
+        return "Which of these slides does the model call positive, and where on them?"
+    cohorts = [
+        title_of_cohort(name).lower()
+        for name in order_cohorts(run.results["cohorts"])
+        if name not in {TRAIN, VALIDATION}
+    ]
+    where = _listed(cohorts) or VALIDATION
+    arms = list(run.results["arms"])
+    if len(arms) == 1:
+        return f"How well does {arms[0]} call the slides of the {where} cohort?"
+    plural = "cohorts" if len(cohorts) > 1 else "cohort"
+    return (
+        f"Which of {_listed(arms)} calls slides best on the {where} {plural}, with the same "
+        "slides, splits and seeds for each?"
+    )
+
+
 def cohort_rows(run: Run) -> list[CohortRow]:
     """Count the slides of each split."""
     groups: dict[str, list[str]] = {}
     for slide in run.slides.values():
-        groups.setdefault(slide.split or _NO_SPLIT, []).append(slide.slide_id)
+        groups.setdefault(slide.split or NO_SPLIT, []).append(slide.slide_id)
     return [_cohort_row(run, name, groups[name]) for name in order_cohorts(groups)]
 
 
@@ -204,10 +228,11 @@ def _cohort_row(run: Run, name: str, members: Sequence[str]) -> CohortRow:
         slides=len(slides),
         patients=len({slide.patient_id for slide in slides}),
         positives=sum(slide.label == 1 for slide in slides),
+        negatives=sum(slide.label is not None and slide.label != 1 for slide in slides),
         unlabelled=sum(slide.label is None for slide in slides),
         tiles=sum(outcome.tiles for outcome in outcomes),
-        empty=sum(outcome.state == "empty" for outcome in outcomes),
-        failed=sum(outcome.state in {"failed", "skipped"} for outcome in outcomes),
+        sites=len({slide.site for slide in slides if slide.site}),
+        scanners=len({slide.scanner for slide in slides if slide.scanner}),
     )
 
 
@@ -239,6 +264,11 @@ def _metrics_there_are(results: Mapping[str, Any], cohort: str) -> list[Metric]:
             for name in arm.get("cohorts", {}).get(cohort, {}).get(unit) or {}:
                 found.setdefault((unit, name), Metric(unit, name, ""))
     return list(found.values())
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Join names as a sentence does."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

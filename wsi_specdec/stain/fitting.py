@@ -4,22 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from wsi_specdec.config import StainConfig
 from wsi_specdec.files import read_json, write_json
 from wsi_specdec.progress import progress
-from wsi_specdec.stain.macenko import fit_macenko
+from wsi_specdec.stain.methods import fit_pixels
 from wsi_specdec.stain.profile import StainProfile
+from wsi_specdec.stain.sampling import sample_pixels
 from wsi_specdec.store import TileStore
-
-_MAX_TILES = 400
 
 
 def fit_store(store: TileStore, config: StainConfig) -> StainProfile:
     """Fit one slide's profile to pixels sampled over all its tiles (bounded, seeded)."""
-    return fit_macenko(_sample_pixels(store, config), config)
+    return fit_pixels(sample_pixels(store.read, store.n_tiles, store.tile_size, config), config)
 
 
 def fit_stores(
@@ -66,20 +62,3 @@ def _read_kept(path: Path, made_from: Mapping[str, Any]) -> StainProfile | None:
         return None
     kept = read_json(path)
     return StainProfile.from_json(kept["profile"]) if kept["made_from"] == made_from else None
-
-
-def _sample_pixels(store: TileStore, config: StainConfig) -> NDArray[np.uint8]:
-    """Pixels (n, 3) of up to `_MAX_TILES` tiles, at most `config.max_pixels` in all."""
-    rng = np.random.default_rng(config.seed)
-    n_tiles = min(store.n_tiles, _MAX_TILES)
-    if n_tiles == 0:
-        return np.empty((0, 3), dtype=np.uint8)
-    chosen = np.sort(rng.choice(store.n_tiles, n_tiles, replace=False))
-    per_tile = min(store.tile_size**2, -(-config.max_pixels // n_tiles))
-    samples = []
-    for start in range(0, n_tiles, 64):
-        tiles = store.read(chosen[start : start + 64])
-        flat = tiles.reshape(len(tiles), -1, 3)
-        where = rng.integers(0, flat.shape[1], size=(len(tiles), per_tile, 1))
-        samples.append(np.take_along_axis(flat, where, axis=1).reshape(-1, 3))
-    return np.concatenate(samples)[: config.max_pixels]

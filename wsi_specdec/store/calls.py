@@ -37,11 +37,17 @@ class Call:
     threshold
         The aggregator's threshold.
     confidence
-        0 on the threshold, 1 at the end of the scale on the score's side of it.
+        Probability that the call is right, where there is a `probability`; else the distance from
+        the threshold: 0 on it, 1 at the end of the scale on the score's side.
     n_tiles
         Number of tiles scored.
     state
         `done`, or why there is no call: `empty` (no tissue), `failed`, `skipped`.
+    probability
+        Calibrated probability that the slide is positive; None where the aggregator has no
+        calibration.
+    referred
+        1 where a pathologist should decide; None where the aggregator abstains from nothing.
     """
 
     slide_id: str
@@ -53,35 +59,25 @@ class Call:
     confidence: float | None
     n_tiles: int
     state: CallState
+    probability: float | None = None
+    referred: int | None = None
 
 
 def write_calls(path: Path, calls: Sequence[Call]) -> None:
     """Write calls atomically; `read_calls` gives back the very same numbers."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CALL_COLUMNS)
-    writer.writerows([_cell(getattr(call, name)) for name in CALL_COLUMNS] for call in calls)
-    write_text(path, out.getvalue())
+    write_rows(path, CALL_COLUMNS, calls)
 
 
 def read_calls(path: Path) -> list[Call]:
-    """Read calls in the order of the file.
+    """Read calls in the order of the file, which may lack the columns after `state`.
 
     Raises
     ------
     StoreError
         If the file cannot be read, has other columns, a value is wrong, or a slide stands twice.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"cannot read the calls {path}: {error}; make them with `wsi-specdec aggregate`"
-        raise StoreError(msg) from error
-    reader = csv.DictReader(io.StringIO(text))
-    if tuple(reader.fieldnames or ()) != CALL_COLUMNS:
-        msg = f"{path} is no file of calls: its columns must be {', '.join(CALL_COLUMNS)}"
-        raise StoreError(msg)
-    calls = [_call(row, f"{path}, line {number}") for number, row in enumerate(reader, start=2)]
+    rows = read_rows(path, CALL_COLUMNS, first_optional=len(CALL_COLUMNS) - 2)
+    calls = [_call(cells, where) for where, cells in rows]
     ids = [call.slide_id for call in calls]
     if len(set(ids)) != len(ids):
         twice = sorted({name for name in ids if ids.count(name) > 1})
@@ -124,6 +120,46 @@ def positive_scores(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]
     return frame[[X, Y]].to_numpy(np.int64), probabilities
 
 
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[object]) -> None:
+    """Write records atomically as CSV, an attribute a column; None is an empty cell."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(getattr(row, name)) for name in columns] for row in rows)
+    write_text(path, out.getvalue())
+
+
+def read_rows(
+    path: Path, columns: Sequence[str], *, first_optional: int | None = None
+) -> list[tuple[str, dict[str, str]]]:
+    """Read what `write_rows` wrote: where each row stands, and its cells by column.
+
+    Columns from `first_optional` on may be missing, all or none; their cells are then empty.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read, has other columns, or a row has more or fewer cells.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"cannot read the calls {path}: {error}; make them with `wsi-specdec aggregate`"
+        raise StoreError(msg) from error
+    header, *lines = [row for row in csv.reader(io.StringIO(text)) if row] or [[]]
+    if tuple(header) not in {tuple(columns), tuple(columns[:first_optional])}:
+        msg = f"{path} is no file of calls: its columns must be {', '.join(columns)}"
+        raise StoreError(msg)
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        if len(line) != len(header):
+            msg = f"{path}, line {number}: expected {len(header)} values"
+            raise StoreError(msg)
+        cells = dict.fromkeys(columns, "") | dict(zip(header, line, strict=True))
+        rows.append((f"{path}, line {number}", cells))
+    return rows
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""
@@ -131,32 +167,45 @@ def _cell(value: object) -> str:
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
-def _call(row: Mapping[str, str | None], where: str) -> Call:
-    cells = {name: row.get(name) or "" for name in CALL_COLUMNS}
-    if None in row or row.get(CALL_COLUMNS[-1]) is None:
-        msg = f"{where}: expected {len(CALL_COLUMNS)} values"
-        raise StoreError(msg)
-    if cells["state"] not in _STATES or cells["call"] not in {"", "0", "1"}:
-        msg = f"{where}: state {cells['state']!r} and call {cells['call']!r} are not known ones"
+def _call(cells: Mapping[str, str], where: str) -> Call:
+    if cells["state"] not in _STATES or not {cells["call"], cells["referred"]} <= {"", "0", "1"}:
+        msg = (
+            f"{where}: state {cells['state']!r}, call {cells['call']!r} and referred "
+            f"{cells['referred']!r} are not known ones"
+        )
         raise StoreError(msg)
     try:
         return Call(
             slide_id=cells["slide_id"],
             patient_id=cells["patient_id"],
             cohort=cells["cohort"] or None,
-            score=_number(cells["score"]),
-            call=int(cells["call"]) if cells["call"] else None,
-            threshold=_number(cells["threshold"]),
-            confidence=_number(cells["confidence"]),
+            score=number(cells["score"]),
+            call=whole(cells["call"]),
+            threshold=number(cells["threshold"]),
+            confidence=number(cells["confidence"]),
             n_tiles=int(cells["n_tiles"]),
             state=cast("CallState", cells["state"]),
+            probability=number(cells["probability"]),
+            referred=whole(cells["referred"]),
         )
     except ValueError as error:
         msg = f"{where}: {error}"
         raise StoreError(msg) from error
 
 
-def _number(text: str) -> float | None:
+def whole(text: str) -> int | None:
+    """Read a cell that is a whole number or empty."""
+    return int(text) if text else None
+
+
+def number(text: str) -> float | None:
+    """Read a cell that is a finite number or empty.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
     if not text:
         return None
     value = float(text)

@@ -32,6 +32,7 @@ from wsi_specdec.store.schema import (
     COMPLETE,
     MPP,
     MPP_EFFECTIVE,
+    PACKED,
     REQUIRED,
     SCHEMA_VERSION_KEY,
     SLIDE_ID,
@@ -80,7 +81,7 @@ class TileStore:
     codec: Literal["jpeg", "lossless"]
     _owner: int = field(default_factory=lambda: next(_owners), repr=False)
 
-    def __reduce__(self) -> tuple[Callable[[Path], "TileStore"], tuple[Path]]:
+    def __reduce__(self) -> tuple[Callable[..., "TileStore"], tuple[Any, ...]]:
         return open_store, (self.path,)
 
     def __len__(self) -> int:
@@ -115,24 +116,30 @@ class TileStore:
 
     @cached_property
     def coords(self) -> NDArray[np.int64]:
-        """Top-left corners x, y in level-0 pixels: int64, (N, 2)."""
-        return self._array(COORDS).astype(np.int64, copy=False)
+        """Top-left corners x, y in level-0 pixels: int64, (N, 2).
+
+        In a packed store, whose tiles lie nowhere, x is the tile's number and y is 0.
+        """
+        if self.attributes.get(PACKED) is True:
+            numbers = np.arange(self.n_tiles, dtype=np.int64)
+            return np.stack([numbers, np.zeros_like(numbers)], axis=1)
+        return self.array(COORDS).astype(np.int64, copy=False)
 
     @cached_property
     def tissue_fraction(self) -> NDArray[np.float32]:
         """Share of tissue in each tile: float32, (N,)."""
-        return self._array(TISSUE_FRACTION).astype(np.float32, copy=False)
+        return self.array(TISSUE_FRACTION).astype(np.float32, copy=False)
 
     @cached_property
     def label(self) -> NDArray[np.int16]:
         """Label of each tile, -1 where unknown: int16, (N,)."""
-        return self._array(LABEL).astype(np.int16, copy=False)
+        return self.array(LABEL).astype(np.int16, copy=False)
 
     @cached_property
     def quality(self) -> Mapping[str, NDArray[np.float32]]:
         """Quality measures by name: float32, (N,) each."""
         names = sorted(p.name for p in (self.path / QUALITY).glob("*") if p.is_dir())
-        arrays = {n: self._array(f"{QUALITY}/{n}").astype(np.float32, copy=False) for n in names}
+        arrays = {n: self.array(f"{QUALITY}/{n}").astype(np.float32, copy=False) for n in names}
         return MappingProxyType(arrays)
 
     def read(self, indices: ArrayLike) -> NDArray[np.uint8]:
@@ -225,7 +232,14 @@ class TileStore:
         grid = parts.reshape(side, side, size, size, 3)
         out.reshape(side, size, side, size, 3)[...] = grid.swapaxes(1, 2)
 
-    def _array(self, name: str) -> NDArray[Any]:
+    def array(self, name: str) -> NDArray[Any]:
+        """Read an array that has a row for every tile, (N, …).
+
+        Raises
+        ------
+        StoreError
+            If it is missing or damaged, or has another number of rows.
+        """
         try:
             values = np.asarray(zarr.open_array(self.path / name, mode="r")[...])
         except (OSError, ValueError, KeyError) as error:

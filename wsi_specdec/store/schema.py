@@ -16,6 +16,8 @@ MPP: Final = "mpp"
 MPP_EFFECTIVE: Final = "mpp_effective"
 TILE_SIZE: Final = "tile_size_px"
 TILE_SIZE_LEVEL0: Final = "tile_size_level0_px"
+# True where tiles are images of their own, not parts of one slide.
+PACKED: Final = "packed"
 REQUIRED: Final = (SLIDE_ID, TILE_SIZE, TILE_SIZE_LEVEL0)
 
 # Written into the store by the writer alone.

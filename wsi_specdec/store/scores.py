@@ -6,6 +6,7 @@ pandas and pyarrow are imported where used: tiling's processes, which start ofte
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -33,6 +34,7 @@ def write_scores(
     probs: NDArray[np.float32],
     names: Sequence[str],
     metadata: Mapping[str, Any],
+    others: Mapping[str, NDArray[np.float32]] = MappingProxyType({}),
 ) -> None:
     """Write a slide's tile scores atomically.
 
@@ -48,6 +50,8 @@ def write_scores(
         The k score names, for the columns `logit_<name>` and `prob_<name>`.
     metadata
         Plain JSON that travels with the file: what made it.
+    others
+        More columns by name, float32, (N,) each: what each of several models says.
 
     Raises
     ------
@@ -69,6 +73,8 @@ def write_scores(
         for column, name in enumerate(names):
             data = np.asarray(values[:, column], np.float32)
             columns[prefix + name] = pa.array(data, pa.float32())
+    for name, one in others.items():
+        columns[name] = pa.array(np.asarray(one, np.float32), pa.float32())
     text = json.dumps(dict(metadata), allow_nan=False)
     table = pa.table(columns).replace_schema_metadata({_METADATA: text.encode()})
     with atomic_path(path) as temporary:
@@ -77,6 +83,8 @@ def write_scores(
 
 def read_scores(path: Path) -> "pd.DataFrame":
     """Read tile scores: columns `x`, `y` (int64), `logit_<name>`, `prob_<name>` (float32).
+
+    Where several models scored, their own columns follow: `model_<k>_logit_<name>`, ….
 
     Raises
     ------

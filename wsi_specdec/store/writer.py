@@ -89,7 +89,7 @@ class TileStoreWriter:
         self._codec = codec
         self._quality = jpeg_quality
         self._attributes = check_attributes(attributes, tile_size)
-        self._encode = _encoder(codec, jpeg_quality)
+        self._encode = tile_encoder(codec, jpeg_quality)
         self._stack = ExitStack()
         self._missing = np.ones(n_tiles * self._layout.chunks_per_tile, np.bool_)
         self._chunks = 0
@@ -218,11 +218,20 @@ class TileStoreWriter:
         StoreError
             If tiles are missing, or an array has another length.
         """
+        self._check_whole()
+        self._array(self._group, COORDS, coords, np.int64, (self._layout.n_tiles, 2))
+        self._complete(tissue_fraction, label, quality)
+
+    def _check_whole(self) -> None:
         if self._chunks != len(self._missing):
             msg = f"{self.path} got {self._chunks} chunks of the {len(self._missing)} announced"
             raise StoreError(msg)
+
+    def _complete(
+        self, tissue_fraction: ArrayLike, label: ArrayLike, quality: Mapping[str, ArrayLike]
+    ) -> None:
+        """Write the arrays that every store has, and mark it complete."""
         n_tiles = self._layout.n_tiles
-        self._array(self._group, COORDS, coords, np.int64, (n_tiles, 2))
         self._array(self._group, TISSUE_FRACTION, tissue_fraction, np.float32, (n_tiles,))
         self._array(self._group, LABEL, label, np.int16, (n_tiles,))
         group = self._group.create_group(QUALITY)
@@ -315,7 +324,8 @@ class TileStoreWriter:
         group.create_array(name, data=data, chunks=(max(1, shape[0]), *shape[1:]))
 
 
-def _encoder(codec: Codec, quality: int) -> Callable[[NDArray[np.uint8]], bytes]:
+def tile_encoder(codec: Codec, quality: int) -> Callable[[NDArray[np.uint8]], bytes]:
+    """Return what encodes a tile, or a chunk of one, as stores of that codec hold it."""
     if codec == "jpeg":
         return partial(encode_jpeg, quality=quality)
     return lambda tile: bytes(imagecodecs.zstd_encode(tile.tobytes(), level=_ZSTD_LEVEL))

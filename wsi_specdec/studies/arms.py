@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsi_specdec.aggregation import fit_aggregator, make_calls, save_aggregator
+from wsi_specdec.aggregation import fit_aggregator, make_calls, save_aggregator, save_calls
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import ArmConfig, PipelineConfig, TrainConfig
 from wsi_specdec.errors import SettingsMismatchError
@@ -26,7 +26,6 @@ from wsi_specdec.models import load_spec
 from wsi_specdec.provenance import provenance
 from wsi_specdec.scoring import score_stores
 from wsi_specdec.store import TileStore
-from wsi_specdec.store.calls import write_calls
 from wsi_specdec.training import train_searched
 
 
@@ -106,18 +105,24 @@ def run_arm(
             shutil.rmtree(run.folder)
             train_searched(cohort.stores, cohort.slides, run.model, settings, cohort.stain_dir)
     judged = [s for s in cohort.slides if s.split not in (None, TRAIN)]
-    stores = {s.slide_id: cohort.stores[s.slide_id] for s in judged if s.slide_id in cohort.stores}
+    # What learns from embeddings learns from those of the training slides.
+    embeddings = config.aggregate.needs_embeddings
+    wanted = [s for s in cohort.slides if s.split == TRAIN] + judged if embeddings else judged
+    stores = {s.slide_id: cohort.stores[s.slide_id] for s in wanted if s.slide_id in cohort.stores}
+    score = config.score.model_copy(update={"embeddings": config.score.embeddings or embeddings})
     with timed(run.cost, "score"):
-        score_stores(stores, run.model, run.scores, config.score, cohort.stain_dir)
+        score_stores(stores, run.model, run.scores, score, cohort.stain_dir)
     aggregator = fit_aggregator(
         run.scores,
-        judged,
+        wanted,
         config.aggregate,
         states=cohort.states,
         provenance=provenance(seed=run.seed),
     )
     save_aggregator(run.folder / AGGREGATOR_DIR, aggregator)
-    write_calls(run.calls, make_calls(run.scores, judged, aggregator, cohort.states))
+    known = {slide.slide_id for slide in cohort.slides}
+    calls = make_calls(run.scores, judged, aggregator, cohort.states, known=known)
+    save_calls(run.folder, calls, aggregator)
 
 
 def arm_settings(runs: Sequence[ArmRun], train: TrainConfig) -> dict[str, Any]:

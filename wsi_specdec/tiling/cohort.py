@@ -52,17 +52,19 @@ def tile_slides(
     ManifestError
         If two slides have one id.
     ConfigError
-        If another process is tiling into `out`.
+        If another process is tiling into `out`, or the stains' target cannot be used.
     SettingsMismatchError
         If `out` holds stores of other settings and `overwrite` is not set; names those that
         differ.
     """
     check_unique(slides)
+    _check_target(config)
     with Ledger(out) as ledger:
         _claim(out, config, overwrite=overwrite)
         threads = threads_for(runner, len(slides))
         # Absolute, since a worker may run in another folder or on another machine.
-        here = config.model_copy(update={"coords": _absolute(config.coords)})
+        files = {"coords": config.coords, "stain_target": config.stain_target}
+        here = config.model_copy(update={name: _absolute(path) for name, path in files.items()})
         made_with = provenance()
         jobs = [
             TileJob(
@@ -98,6 +100,14 @@ def threads_for(runner: RunnerConfig, n_slides: int) -> int:
         return 1
     at_a_time = max(1, min(runner.workers, n_slides))
     return max(1, len(os.sched_getaffinity(0)) // at_a_time)
+
+
+def _check_target(config: TileConfig) -> None:
+    """Refuse a target that cannot be used before anything is touched."""
+    if config.stain_target is not None:
+        from wsi_specdec.tiling.stained import target_of
+
+        target_of(config)
 
 
 def _absolute_slide(slide: Slide) -> Slide:

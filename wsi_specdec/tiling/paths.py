@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,17 @@ from wsi_specdec.tiling.decode import DecodedTiles, touched
 from wsi_specdec.tiling.extract import Image, RegionTiles, split_runs
 from wsi_specdec.tiling.passthrough import why_not_copied
 
+if TYPE_CHECKING:
+    # Its libraries take half a second to import: only where stains are normalised.
+    from wsi_specdec.tiling.stained import TileNormaliser
+
 PathName = Literal["passthrough", "decode", "read_region"]
 AskedPath = Literal["auto", "passthrough", "decode", "read_region"]
 
 # Longer sides to be averaged are left to the reader's strips: a thread's memory is bounded.
 _DECODED_PX = 2048
 _ASKED = "asked for (setting pixel_path)"
+_NORMALISED = "stains are normalised (setting stain)"
 
 
 class TileSource(Protocol):
@@ -44,11 +49,14 @@ class PixelPath:
         Why no faster one is taken; empty for the fastest.
     level
         The compressed tiles, except for "read_region".
+    stained
+        What tiles are changed by before they are stored; never of "passthrough".
     """
 
     name: PathName
     reason: str
     level: EncodedLevel | None
+    stained: "TileNormaliser | None" = None
 
     def source(self, slide: SlideReader, plan: ReadPlan, coords: NDArray[np.int64]) -> TileSource:
         """Return what decodes the tiles at `coords`; of "passthrough" too, should they be seen."""
@@ -80,11 +88,39 @@ def choose_path(
     obstacle = why_not_copied(level, plan, coords)
     if config.codec != "jpeg":
         obstacle = f"the store's codec is {config.codec}, not JPEG"
+    if config.stain.method != "none":
+        obstacle = _NORMALISED
     if asked == "passthrough" and obstacle:
         raise _refused(slide, asked, obstacle)
     if asked == "decode" or obstacle:
         return PixelPath("decode", obstacle or _ASKED, level)
     return PixelPath("passthrough", "", level)
+
+
+def tiles_at(
+    path: PixelPath,
+    slide: SlideReader,
+    plan: ReadPlan,
+    coords: NDArray[np.int64],
+    threads: int,
+) -> Image:
+    """Read tiles by a way that was chosen, as they are in the slide.
+
+    Parameters
+    ----------
+    coords
+        (n, 2) of those wanted, n >= 1, sorted as in `read_tiles`.
+    threads
+        How many decode.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        (n, T, T, 3) RGB: all of them are in memory at once.
+    """
+    source = path.source(slide, plan, coords)
+    parts = in_order(source.tiles, split_runs(coords, plan), threads, waiting=threads)
+    return np.stack([tile for tiles in parts for tile in tiles])
 
 
 def read_tiles(

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,19 @@ from wsi_specdec.cohort import Slide
 from wsi_specdec.config import TileConfig
 from wsi_specdec.errors import SlideNotFoundError, StoreError, UnsupportedSlideError
 from wsi_specdec.files import fingerprint, sha256_of
-from wsi_specdec.keys import COORDS_DIR, PREVIEWS_DIR, SCHEMA_VERSION, UNKNOWN_LABEL
+from wsi_specdec.keys import (
+    COORDS_DIR,
+    PREVIEWS_DIR,
+    SCHEMA_VERSION,
+    STAIN_APPLIED,
+    STAIN_DIR,
+    UNKNOWN_LABEL,
+)
 from wsi_specdec.runner import TaskResult, hand_back_memory
 from wsi_specdec.slides import SlideReader, open_slide, slide_fingerprint
 from wsi_specdec.store import TileStoreWriter, export_coords, open_store, store_path
 from wsi_specdec.tiling.imported import coords_file
-from wsi_specdec.tiling.paths import PixelPath, choose_path
+from wsi_specdec.tiling.paths import PixelPath, choose_path, tiles_at
 from wsi_specdec.tiling.selection import Selection, select_tiles
 from wsi_specdec.tiling.write import write_tiles
 
@@ -68,11 +75,14 @@ class TileJob:
 
 def params_of(slide: Slide, config: TileConfig) -> str:
     """Hash whatever shapes a slide's store, but for the slide's own file."""
+    # Where these lie is of no matter; what they hold is among the inputs.
+    unhashed = {"coords", "stain_target"}
+    if config.stain.method == "none":
+        unhashed.add("stain")
     return sha256_of(
         {
             "schema_version": SCHEMA_VERSION,
-            # Where coordinates lie is of no matter; their file is among the inputs.
-            "tile": config.model_dump(mode="json", exclude={"coords"}),
+            "tile": config.model_dump(mode="json", exclude=unhashed),
             "mpp": slide.mpp,
             "scanner": slide.scanner,
             "inputs": _input_hashes(slide, config),
@@ -143,7 +153,7 @@ def _tile(reader: SlideReader, job: TileJob, slide_mark: str) -> TaskResult:
     hand_back_memory()
     plan, coords = chosen.plan, chosen.coords
     labels = _labels(reader, job, plan.tile_size_level0_px, coords)
-    path = choose_path(reader, plan, coords, config)
+    path = _stained(choose_path(reader, plan, coords, config), reader, job, chosen, slide_mark)
     attributes = _attributes(reader, job, chosen, path, slide_mark)
     chunk_px = path.level.tile.width if path.level and path.name == "passthrough" else None
     with TileStoreWriter(
@@ -194,15 +204,44 @@ def _jpeg_quality(config: TileConfig, path: PixelPath) -> int | None:
 
 
 def _input_hashes(slide: Slide, config: TileConfig) -> dict[str, str]:
-    """Hashes of the files beside the slide; a missing one fails later."""
+    """Hashes of the files beside the slide; a missing one fails later, but for the target."""
     files = {"tissue_mask": slide.tissue_mask_path, "annotation": slide.annotation_path}
     if config.coords is not None:
         files["coords"] = coords_file(config.coords, slide.slide_id)
-    return {
+    hashes = {
         name: fingerprint(path) if path.is_file() else "missing"
         for name, path in files.items()
         if path is not None
     }
+    if config.stain_target is not None:
+        from wsi_specdec.stain.target import read_target
+
+        # Of the target alone: fitted again, its file has another date.
+        hashes["stain_target"] = read_target(config.stain_target).sha256
+    return hashes
+
+
+def _stained(
+    path: PixelPath, reader: SlideReader, job: TileJob, chosen: Selection, slide_mark: str
+) -> PixelPath:
+    """Fit the slide's stains where tiles are normalised, and keep their profile."""
+    if job.config.stain.method == "none":
+        return path
+    from wsi_specdec.tiling.stained import fit_normaliser
+
+    def read(tiles: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return tiles_at(path, reader, chosen.plan, chosen.coords[tiles], job.threads)
+
+    normaliser = fit_normaliser(job.config, read, len(chosen.coords))
+    hand_back_memory()
+    if normaliser is not None:
+        made_from = {
+            "fitted": "while tiling",
+            "store_params_sha256": job.params_sha256,
+            "slide_fingerprint": slide_mark,
+        }
+        normaliser.write_profile(job.out / STAIN_DIR, job.slide.slide_id, made_from)
+    return replace(path, stained=normaliser)
 
 
 def _attributes(
@@ -211,6 +250,8 @@ def _attributes(
     info, slide, plan, config = reader.info, job.slide, chosen.plan, job.config
     level0 = info.level_sizes[0]
     inputs = {"slide": slide_mark, **_input_hashes(slide, config)}
+    stained = path.stained
+    remarks = [stained.warning] if stained is not None and stained.warning else []
     return {
         "slide_id": slide.slide_id,
         "slide_path": str(slide.path),
@@ -234,9 +275,9 @@ def _attributes(
         "pixel_path": path.name,
         "pixel_path_reason": path.reason or (_DECODED_TOO if config.quality else ""),
         "jpeg_quality": _jpeg_quality(config, path),
-        "stain_applied": "none",
+        STAIN_APPLIED: "none" if stained is None else stained.applied,
         "reason": chosen.reason,
-        "warnings": list(info.warnings),
+        "warnings": [*info.warnings, *remarks],
         "params_sha256": job.params_sha256,
         "provenance": {**job.provenance, "inputs": inputs},
     }

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_specdec.geometry import ReadPlan
+from wsi_specdec.keys import STAIN_STATUS
 from wsi_specdec.runner import advance_tiles
 from wsi_specdec.slides import SlideReader
 from wsi_specdec.store import TileStoreWriter
@@ -31,7 +32,7 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What became of a run: chunks, none of a copy, and measures, (n, 3), where asked for."""
+    """What became of a run: chunks, none of a copy, and measures, (n, k), where there are any."""
 
     tiles: NDArray[np.int64]
     chunks: list[bytes]
@@ -50,8 +51,10 @@ def write_tiles(
 ) -> dict[str, NDArray[np.float32]]:
     """Write the tiles at `coords`, and return their measures, (N,) each, where asked for.
 
-    Threads each decode, measure and encode a run of tiles at a time, so that none waits for
-    another but to hand over in order: that of `visit_order`, a few of the store's shards at a time.
+    Quality is that of tiles as they are in the slide, whether stains are normalised or not.
+    Threads each decode, measure, normalise and encode a run of tiles at a time, so that none waits
+    for another but to hand over in order: that of `visit_order`, a few of the store's shards at a
+    time.
 
     Raises
     ------
@@ -65,15 +68,15 @@ def write_tiles(
         if not quality:
             return {}
     runs = _runs(path, slide, plan, coords, _SHARDS_AT_ONCE * writer.tiles_per_shard)
-    work = _worker(writer, plan.mpp_effective, copies=copies, quality=quality)
-    measures = np.empty((len(coords), len(MEASURES)), np.float32)
+    work = _worker(writer, path, plan.mpp_effective, quality=quality)
+    names = (*(MEASURES if quality else ()), *((STAIN_STATUS,) if path.stained else ()))
+    measures = np.empty((len(coords), len(names)), np.float32)
     for part in in_order(work, runs, threads, waiting=threads):
         if not copies:
             writer.put_encoded(part.tiles, part.chunks)
             advance_tiles(len(part.tiles))
-        if quality:
-            measures[part.tiles] = part.measured
-    return dict(zip(MEASURES, measures.T, strict=True)) if quality else {}
+        measures[part.tiles] = part.measured
+    return dict(zip(names, measures.T, strict=True))
 
 
 def _runs(
@@ -93,13 +96,20 @@ def _runs(
 
 
 def _worker(
-    writer: TileStoreWriter, mpp: float | None, *, copies: bool, quality: bool
+    writer: TileStoreWriter, path: PixelPath, mpp: float | None, *, quality: bool
 ) -> Callable[[_Run], _Part]:
     """Return what a thread does with one run."""
+    copies = path.name == "passthrough"
 
     def work(run: _Run) -> _Part:
         tiles = run.source.tiles(run.coords)
+        measured = [np.empty((len(tiles), 0), np.float32)]
+        if quality:
+            measured.append(measure_quality(tiles, mpp))
+        if path.stained is not None:
+            tiles, statuses = path.stained(tiles)
+            measured.append(statuses[:, np.newaxis])
         chunks = [] if copies else [chunk for tile in tiles for chunk in writer.encode(tile)]
-        return _Part(run.tiles, chunks, measure_quality(tiles if quality else (), mpp))
+        return _Part(run.tiles, chunks, np.concatenate(measured, axis=1))
 
     return work

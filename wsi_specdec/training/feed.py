@@ -55,7 +55,8 @@ class Feed:
             arrays = (self.source.read(rows[own]), label[rows[own]])
             (tiles, truth), sent = transfer.send(*arrays)
             of_step = keys[starts[step] : starts[step + 1]]
-            return Batch(tiles, truth, of_step[own], own, label[rows]), sent
+            stains = self.source.stains(rows[own])
+            return Batch(tiles, truth, of_step[own], own, label[rows], stains), sent
 
         with closing(prefetched(prepare, range(first, len(order)), self.depth)) as ready:
             for batch, sent in ready:

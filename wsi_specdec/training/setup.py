@@ -24,7 +24,9 @@ from wsi_specdec.models import (
     normalisation,
     stain_normaliser,
     stain_target,
+    stains_in_tiles,
 )
+from wsi_specdec.stain import StainProfile
 from wsi_specdec.training.averaging import Average
 from wsi_specdec.training.data import TileSet, TrainingData
 from wsi_specdec.training.optimiser import make_optimiser
@@ -129,6 +131,8 @@ def make_spec(data: TrainingData, config: TrainConfig, stain_dir: Path) -> Model
     ------
     ModelError
         If the architecture is unknown, or stores differ in tile size or mpp.
+    ConfigError
+        If stains of stores that are normalised already shall be normalised once more.
     """
     first = data.train.stores[0]
     every = (*data.train.stores, *data.validation.stores)
@@ -147,8 +151,10 @@ def make_spec(data: TrainingData, config: TrainConfig, stain_dir: Path) -> Model
     for store in every:
         check_fits(spec, store, f"a model of the tiles of {first.path}")
     target = stain_target(data.train.stores, stain_dir, config.stain)
-    described = None if target is None else target.to_json()
-    return spec.model_copy(update={"stain_target": described})
+    if target is None:
+        return spec
+    described = {"stain": target.settings, "stain_target": target.profile.to_json()}
+    return spec.model_copy(update=described)
 
 
 @contextmanager
@@ -165,7 +171,8 @@ def open_sources(
         room -= size_in_mb(tiles) if cached else 0
         normaliser = stain_normaliser(tiles.stores, stain_dir, spec)
         threads = decode_threads(task.device, ranks.beside)
-        source = TileSource(tiles, normaliser, threads, cached=cached)
+        profiles = _augmented_stains(tiles, spec, config, stain_dir)
+        source = TileSource(tiles, normaliser, threads, cached=cached, profiles=profiles)
         stack.callback(source.close)
         return source
 
@@ -173,6 +180,16 @@ def open_sources(
         train = ranks.first_then_all(lambda: open_source(data.train))
         judges = ranks.first and len(data.validation) > 0
         yield train, open_source(data.validation) if judges else None
+
+
+def _augmented_stains(
+    tiles: TileSet, spec: ModelSpec, config: TrainConfig, stain_dir: Path
+) -> tuple[StainProfile | None, ...] | None:
+    """Profiles of the stores' tiles, where these are augmented by their own."""
+    jitter = config.augment.stain
+    if jitter.vectors == "standard" or jitter.probability == 0:
+        return None
+    return stains_in_tiles(tiles.stores, stain_dir, spec)
 
 
 def make_task(

@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_specdec.models import StainNormaliser
+from wsi_specdec.stain import StainProfile
 from wsi_specdec.store import BatchReader
+from wsi_specdec.training.augment import Stains
 from wsi_specdec.training.data import TileSet
 
 
@@ -21,13 +23,23 @@ class TileSource:
         Threads that decode.
     cached
         Keep every tile in memory once it was read.
+    profiles
+        Whose stains the tiles of each store have once they are read, for augmentation; None
+        leaves it to the standard ones.
     """
 
     def __init__(
-        self, tiles: TileSet, normaliser: StainNormaliser, threads: int, *, cached: bool
+        self,
+        tiles: TileSet,
+        normaliser: StainNormaliser,
+        threads: int,
+        *,
+        cached: bool,
+        profiles: tuple[StainProfile | None, ...] | None = None,
     ) -> None:
         self.tiles = tiles
         self._normaliser = normaliser
+        self._profiles = profiles
         self._reader = BatchReader(tiles.stores, threads)
         self._cache = np.empty(_shape(tiles), np.uint8) if cached else None
         self._filled = np.zeros(len(tiles), bool)
@@ -45,6 +57,12 @@ class TileSource:
             self._cache[missing] = self._decode(missing)
             self._filled[missing] = True
         return self._cache[rows]
+
+    def stains(self, rows: NDArray[np.int64]) -> Stains | None:
+        """Whose stains the tiles of `rows` have."""
+        if self._profiles is None:
+            return None
+        return Stains(self._profiles, self.tiles.store_index[rows])
 
     def _decode(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         owners = self.tiles.store_index[rows]

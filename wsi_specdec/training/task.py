@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from wsi_specdec.config import TrainConfig
 from wsi_specdec.losses import LossParts, SpectralDecoupling
 from wsi_specdec.models import ModelSpec, standardise
-from wsi_specdec.training.augment import augment
+from wsi_specdec.training.augment import Stains, augment
 from wsi_specdec.training.averaging import Average
 from wsi_specdec.training.optimiser import apply_step
 from wsi_specdec.training.ranks import Ranks
@@ -40,6 +40,8 @@ class Batch:
         The share's place in the whole batch.
     whole
         Labels of the whole batch, of all processes: int64, (N,).
+    stains
+        Whose stains the tiles have, where augmentation is by their slides' own.
     """
 
     tiles: Tensor
@@ -47,6 +49,7 @@ class Batch:
     keys: Tensor
     own: slice
     whole: NDArray[np.int64]
+    stains: Stains | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,11 @@ class Task:
         """The network that is validated and kept: the mean where there is one."""
         return self.module if self.average is None else self.average.module
 
-    def forward(self, tiles: Tensor, label: Tensor, keys: Tensor) -> tuple[LossParts, Tensor]:
+    def forward(
+        self, tiles: Tensor, label: Tensor, keys: Tensor, stains: Stains | None = None
+    ) -> tuple[LossParts, Tensor]:
         """Augment tiles, run the network, and compute the loss and the mean |logit|."""
-        pixels = standardise(augment(tiles, self.config, keys), self.spec)
+        pixels = standardise(augment(tiles, self.config, keys, stains), self.spec)
         if not self.config.channels_last:
             pixels = pixels.contiguous()
         low = self.config.precision == "bfloat16"
@@ -117,7 +122,9 @@ def train_step(task: Task, batch: Batch, lr: float) -> Tensor:
     for number, part in enumerate(parts):
         last = number == len(parts) - 1
         with nullcontext() if last else task.without_exchange():
-            found, logit = task.forward(batch.tiles[part], batch.label[part], batch.keys[part])
+            stains = None if batch.stains is None else batch.stains.part(part)
+            tiles_of_part = (batch.tiles[part], batch.label[part], batch.keys[part])
+            found, logit = task.forward(*tiles_of_part, stains)
             whole, tiles = _shares(batch, part, task.class_weights)
             scaled = _scaled(found, whole, tiles)
             # Processes' gradients are averaged, and their losses are shares of a sum.

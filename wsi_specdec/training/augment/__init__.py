@@ -2,5 +2,6 @@
 
 from wsi_specdec.training.augment.batch import augment
 from wsi_specdec.training.augment.preview import preview_augmentations
+from wsi_specdec.training.augment.stain import Stains
 
-__all__ = ["augment", "preview_augmentations"]
+__all__ = ["Stains", "augment", "preview_augmentations"]

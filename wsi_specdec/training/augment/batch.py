@@ -22,12 +22,14 @@ from wsi_specdec.training.augment.draws import Numbers, Step, Stream, around, be
 from wsi_specdec.training.augment.focus import blur, sharpen
 from wsi_specdec.training.augment.geometry import crop, turn
 from wsi_specdec.training.augment.sensor import add_noise, compress
-from wsi_specdec.training.augment.stain import restain
+from wsi_specdec.training.augment.stain import Stains, restain
 from wsi_specdec.training.augment.strong import strong
 from wsi_specdec.training.seeds import uniforms
 
 
-def augment(tiles: Tensor, config: TrainConfig, keys: Tensor) -> Tensor:
+def augment(
+    tiles: Tensor, config: TrainConfig, keys: Tensor, stains: Stains | None = None
+) -> Tensor:
     """Augment a batch as `config.augment` says, and turn it into fractions.
 
     Parameters
@@ -36,6 +38,8 @@ def augment(tiles: Tensor, config: TrainConfig, keys: Tensor) -> Tensor:
         uint8, (n, T, T, 3), on any device; left as they are.
     keys
         int64, (n,), on the CPU: one per tile, and all that its random numbers depend on.
+    stains
+        Whose stains the tiles have, for `stain`; by default the standard ones.
 
     Returns
     -------
@@ -49,18 +53,20 @@ def augment(tiles: Tensor, config: TrainConfig, keys: Tensor) -> Tensor:
         # What is done to single channels is several times as fast where each lies in one piece.
         pixels = pixels.contiguous()
     pixels = pixels.float().div_(255)
-    for step in _steps(plan):
+    for step in _steps(plan, stains):
         pixels = take(step, pixels, keys)
     if plan.strong.probability > 0:
         pixels = strong(pixels, keys, plan.strong)
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
-def _steps(plan: AugmentConfig) -> tuple[Step, ...]:
+def _steps(plan: AugmentConfig, stains: Stains | None) -> tuple[Step, ...]:
     """Field of view, staining, light, focus, sensor, file: as they follow on each other."""
+    owner = None if stains is None else stains.owner[:, np.newaxis].astype(np.float64)
+    restained = partial(_restain, plan.stain, stains)
     return (
         Step(Stream.CROP, plan.crop.probability, 3, partial(_crop, plan.crop)),
-        Step(Stream.STAIN, plan.stain.probability, 4, partial(_restain, plan.stain)),
+        Step(Stream.STAIN, plan.stain.probability, 4, restained, owner),
         Step(Stream.COLOUR, plan.colour.probability, 4, partial(_recolour, plan.colour)),
         Step(Stream.BLUR, plan.blur.probability, 1, partial(_blur, plan.blur)),
         Step(Stream.SHARPEN, plan.sharpen.probability, 1, partial(_sharpen, plan.sharpen)),
@@ -81,9 +87,14 @@ def _crop(config: CropJitter, pixels: Tensor, numbers: Numbers) -> Tensor:
     return crop(pixels, zoom, around(numbers[:, 1:], 0, config.shift))
 
 
-def _restain(config: StainJitter, pixels: Tensor, numbers: Numbers) -> Tensor:
+def _restain(
+    config: StainJitter, stains: Stains | None, pixels: Tensor, numbers: Numbers
+) -> Tensor:
     alpha = around(numbers[:, :2], 1, config.alpha)
-    return restain(pixels, alpha, around(numbers[:, 2:], 0, config.beta))
+    beta = around(numbers[:, 2:4], 0, config.beta)
+    if stains is not None:
+        stains = Stains(stains.profiles, numbers[:, 4].astype(np.int64))
+    return restain(pixels, alpha, beta, stains)
 
 
 def _recolour(config: ColourJitter, pixels: Tensor, numbers: Numbers) -> Tensor:

@@ -37,12 +37,16 @@ class Stream(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A change that is made to a tile with a probability, by `count` numbers of its own."""
+    """A change that is made to a tile with a probability, by `count` numbers drawn for it.
+
+    `known`, (n, k), are further numbers of each tile, which its change gets behind those drawn.
+    """
 
     stream: Stream
     probability: float
     count: int
     change: Change
+    known: Numbers | None = None
 
 
 def take(step: Step, pixels: Tensor, keys: Tensor) -> Tensor:
@@ -59,6 +63,8 @@ def take(step: Step, pixels: Tensor, keys: Tensor) -> Tensor:
         return pixels
     numbers = uniforms(keys, step.stream, 1 + step.count)
     chosen = np.flatnonzero(numbers[:, 0] < step.probability)
+    if step.known is not None:
+        numbers = np.concatenate([numbers, step.known], axis=1)
     return on_rows(pixels, chosen, numbers[:, 1:], step.change)
 
 

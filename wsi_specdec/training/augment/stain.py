@@ -1,5 +1,6 @@
 """Stains of tiles made stronger and weaker."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -7,25 +8,44 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsi_specdec.models.stain_torch import mix_planes
+from wsi_specdec.stain import StainProfile, jitter_mixing
 from wsi_specdec.training.augment.draws import Numbers
 
-# Optical densities (red, green, blue) of haematoxylin and eosin (Ruifrok & Johnston, Anal. Quant.
-# Cytol. Histol. 23, 2001).
-_HAEMATOXYLIN: Final = (0.65, 0.70, 0.29)
-_EOSIN: Final = (0.07, 0.99, 0.11)
 # The darkest that an 8-bit pixel is told from black.
 _DARKEST: Final = 1 / 255
 
 
-def stain_vectors() -> NDArray[np.float64]:
-    """Return unit vectors in optical density of haematoxylin, eosin and what is neither: (3, 3)."""
-    haematoxylin, eosin = np.array(_HAEMATOXYLIN), np.array(_EOSIN)
-    rows = np.stack([haematoxylin, eosin, np.cross(haematoxylin, eosin)])
-    unit: NDArray[np.float64] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return unit
+@dataclass(frozen=True, slots=True)
+class Stains:
+    """Whose stains a batch's tiles have.
+
+    Attributes
+    ----------
+    profiles
+        Of each store's tiles; None, or one that is not usable, stands for the standard vectors.
+    owner
+        Number of each tile's store, int64 (n,).
+    """
+
+    profiles: tuple[StainProfile | None, ...]
+    owner: NDArray[np.int64]
+
+    def part(self, rows: slice) -> "Stains":
+        """Return those of some tiles."""
+        return Stains(self.profiles, self.owner[rows])
+
+    def mixing(self, alpha: Numbers, beta: Numbers) -> tuple[Numbers, Numbers]:
+        """Matrices (n, 3, 3) and offsets (n, 3) as `jitter_mixing`, each tile by its profile."""
+        matrices, offsets = np.empty((len(alpha), 3, 3)), np.empty((len(alpha), 3))
+        for number in np.unique(self.owner):
+            own = self.owner == number
+            mixed = jitter_mixing(self.profiles[number], alpha[own], beta[own])
+            matrices[own], offsets[own] = mixed
+        return matrices, offsets
 
 
-def restain(pixels: Tensor, alpha: Numbers, beta: Numbers) -> Tensor:
+def restain(pixels: Tensor, alpha: Numbers, beta: Numbers, stains: Stains | None = None) -> Tensor:
     """Scale and shift the concentrations of haematoxylin and eosin in each tile.
 
     Tellez et al. (IEEE Trans. Med. Imaging 37, 2018; Med. Image Anal. 58, 2019): an optical
@@ -38,16 +58,10 @@ def restain(pixels: Tensor, alpha: Numbers, beta: Numbers) -> Tensor:
         (n, 3, T, T) in [0, 1]; overwritten.
     alpha, beta
         Of haematoxylin and of eosin: (n, 2) each; 1 and 0 change nothing.
+    stains
+        Whose vectors they are; by default those of Ruifrok and Johnston.
     """
-    vectors = stain_vectors()
-    factors = np.concatenate([alpha, np.ones((len(alpha), 1))], axis=1)
-    # Rows of densities: OD' = ((OD · V⁻¹) ∘ α + β) · V = OD · mixing + offset.
-    mixing = np.einsum("ij,nj,jk->nik", np.linalg.inv(vectors), factors, vectors)
-    offset = beta @ vectors[:2]
-    mix, add = (torch.from_numpy(values).to(pixels) for values in (mixing, offset))
-    density = pixels.clamp(min=_DARKEST).log_().neg_()
-    for channel in range(3):
-        mixed = pixels[:, channel].copy_(add[:, channel, None, None])
-        for source in range(3):
-            mixed.addcmul_(density[:, source], mix[:, source, channel, None, None])
-    return pixels.neg_().exp_().clamp_(0, 1)
+    mix = jitter_mixing(None, alpha, beta) if stains is None else stains.mixing(alpha, beta)
+    matrix, offset = (torch.from_numpy(values).to(pixels) for values in mix)
+    density = pixels.clamp_(min=_DARKEST).log_().neg_()
+    return mix_planes(density, matrix, offset).neg_().exp_().clamp_(0, 1)

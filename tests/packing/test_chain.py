@@ -1,0 +1,93 @@
+"""Packed images go through training, scoring, calls and evaluation as slides do."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from wsi_specdec.aggregation import fit_aggregator, make_calls
+from wsi_specdec.cohort import read_manifest
+from wsi_specdec.config import AggregateConfig, EvaluateConfig, ScoreConfig, TrainConfig
+from wsi_specdec.errors import ManifestError
+from wsi_specdec.evaluation import SeedRun, evaluate
+from wsi_specdec.runner import LedgerSummary, read_states
+from wsi_specdec.scoring import score_stores
+from wsi_specdec.steps import train_model
+from wsi_specdec.store import open_stores
+from wsi_specdec.store.calls import write_calls
+
+SPLITS = ("train",) * 8 + ("validation",) * 4 + ("internal",) * 4
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors are slowed by threads, and on a busy machine by much."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def packed(tmp_path: Path, pack: Callable[..., LedgerSummary]) -> Path:
+    """Bright and dark images, two of each of 16 patients; one image is broken."""
+    rng = np.random.default_rng(0)
+    rows = ["path,patient_id,label,split,view"]
+    for patient, split in enumerate(SPLITS):
+        for number in range(2):
+            label = patient % 2
+            level = 70 + 110 * label
+            pixels = rng.normal(level, 20, (24, 20)).clip(0, 255).astype(np.uint8)
+            name = f"{patient}-{number}.png"
+            Image.fromarray(pixels).save(tmp_path / name)
+            rows.append(f"{name},p{patient},{['dark', 'bright'][label]},{split},AP")
+    (tmp_path / "15-1.png").write_bytes(b"broken")
+    (tmp_path / "images.csv").write_text("\n".join(rows))
+    summary = pack(tmp_path / "images.csv", size=32, classes=["dark", "bright"])
+    assert [name for name, _ in summary.failures] == ["15-1"]
+    return tmp_path / "out"
+
+
+def test_images_take_the_way_of_slides(packed: Path) -> None:
+    config = TrainConfig(
+        model="test_resnet", epochs=6, batch_size=8, lr=3e-3, sd_coef=0.01, weight_decay=0.0
+    )
+    model = train_model(packed, packed / "slides.csv", packed / "model", config)
+    stores, slides = open_stores(packed), read_manifest(packed / "slides.csv")
+    states = read_states(packed / "ledger.csv")
+    scores = packed / "scores"
+    score_stores(stores, model, scores, ScoreConfig(batch_size=8), packed / "stain")
+    fitted = fit_aggregator(scores, slides, AggregateConfig(), states=states)
+    assert (fitted.fit_cohort, fitted.fit_slides, fitted.fit_positives) == ("validation", 8, 4)
+    calls = make_calls(scores, slides, fitted, states)
+    assert len(calls) == 32
+    assert {call.slide_id: call.state for call in calls}["15-1"] == "failed"
+    assert sum(call.n_tiles for call in calls) == 31
+    write_calls(packed / "calls.csv", calls)
+    results = evaluate(
+        {"sd": [SeedRun(0, packed / "calls.csv", scores)]},
+        slides,
+        stores,
+        EvaluateConfig(bootstrap=100, baseline="sd"),
+        provenance={},
+        settings={},
+        cost={},
+    )
+    found = results["arms"]["sd"]["cohorts"]["internal"]
+    assert {unit: found[unit]["auroc"]["n"] for unit in ("patch", "slide", "patient")} == {
+        "patch": 7,
+        "slide": 7,
+        "patient": 4,
+    }
+    assert found["patch"]["auroc"]["value"] == found["slide"]["auroc"]["value"]
+    assert found["patient"]["auroc"]["value"] > 0.9
+
+
+def test_an_image_that_was_never_packed_is_named(packed: Path) -> None:
+    with (packed / "slides.csv").open("a") as handle:
+        handle.write("stranger,stranger.png,px,1,train,,,,,,AP\n")
+    with pytest.raises(ManifestError, match="stranger"):
+        train_model(packed, packed / "slides.csv", packed / "model", TrainConfig())
