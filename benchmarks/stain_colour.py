@@ -38,7 +38,7 @@ class Centres:
     def target(self, number: int) -> Tiles:
         """Lay a centre's tiles side by side: the reference image."""
         tiles = self.tiles[self.centres == number % len(self.images)]
-        return tiles.swapaxes(0, 1).reshape(TILE, -1, 3)
+        return np.asarray(tiles.swapaxes(0, 1).reshape(TILE, -1, 3))
 
 
 @dataclass(frozen=True)

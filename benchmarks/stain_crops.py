@@ -205,7 +205,7 @@ def _ink_on_tissue(crop: Image, rng: np.random.Generator) -> Image:
 
 def _saturated(crop: Image, rng: np.random.Generator) -> Image:
     out = crop.astype(np.int64) + rng.integers(-160, 161)
-    return np.clip(out, 0, 255).astype(np.uint8)
+    return np.asarray(out.clip(0, 255), np.uint8)
 
 
 MAKERS: dict[str, Callable[[Image, np.random.Generator], Image]] = {

@@ -80,7 +80,7 @@ def train_model(
     if fold is not None:
         slides = fold_slides(slides, *fold)
         write_manifest(slides, out / MANIFEST_FILE)
-    stores = _open_stores(tiles)
+    stores = open_stores(tiles)
     _refuse_unknown(slides, stores, tiles, manifest)
     return train_searched(stores, slides, out, config, _beside(tiles) / STAIN_DIR)
 
@@ -107,7 +107,7 @@ def fit_target(
     ConfigError
         If tiles are stain-normalised already.
     """
-    stores = _open_stores(tiles)
+    stores = open_stores(tiles)
     slides = cohort_slides(read_manifest(manifest), split)
     chosen = [stores[slide.slide_id] for slide in slides if slide.slide_id in stores]
     if not chosen:
@@ -139,7 +139,7 @@ def apply_target(
         As `restain_stores`.
     """
     wanted = read_target(target)
-    stores = list(_open_stores(tiles).values())
+    stores = list(open_stores(tiles).values())
     done = restain_stores(
         stores,
         out,
@@ -164,7 +164,7 @@ def score_folder(
 ) -> LedgerSummary:
     """Score every store of a run directory, as `wsi-specdec score --tiles` does."""
     tiles = tiles.absolute()
-    sources = [StoreSource(store) for store in _open_stores(tiles).values()]
+    sources = [StoreSource(store) for store in open_stores(tiles).values()]
     return score_sources(sources, models, out, config, _beside(tiles) / STAIN_DIR, runner)
 
 
@@ -235,10 +235,6 @@ def aggregate_scores(
 def rebuild_report(folder: Path) -> Path:
     """Write a run's report anew, with the report settings of its config."""
     return write_report(folder, report_config(folder))
-
-
-def _open_stores(tiles: Path) -> dict[str, TileStore]:
-    return open_stores(tiles)
 
 
 def _beside(tiles: Path) -> Path:

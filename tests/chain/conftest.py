@@ -1,5 +1,6 @@
 """One quick demo, run once as a user runs it, that the chain's tests look at."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -89,10 +90,17 @@ def in_process(
 
 @pytest.fixture(scope="session")
 def quick_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("quick") / "demo"
-    done = run_program("demo", "--quick", "--out", out)
-    assert done.returncode == 0, done.stderr
-    (out / "stdout.txt").write_text(done.stdout)
+    """Give the finished quick demo, made once for all of pytest-xdist's workers."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    out, printed = shared / "quick" / "demo", shared / "quick" / "stdout.txt"
+    with (shared / "quick.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            done = run_program("demo", "--quick", "--out", out)
+            assert done.returncode == 0, done.stderr
+            (out / "stdout.txt").write_text(done.stdout)
+            printed.touch()
     return out
 
 

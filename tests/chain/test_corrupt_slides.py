@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import typer
 from numpy.typing import NDArray
+from programs import run_group
 
 from wsi_specdec.cli.options import finish
 from wsi_specdec.errors import StoreError

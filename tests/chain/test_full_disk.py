@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from programs import run_group
 
 from wsi_specdec.runner import read_ledger
 from wsi_specdec.store import find_stores, open_store

@@ -62,6 +62,15 @@ def test_patients_whose_slides_differ_count_as_their_slides_at_most() -> None:
     assert bounds("sensitivity", sample) == pytest.approx((expected.low, expected.high))
 
 
+def test_a_little_variance_is_no_more_certain_than_none() -> None:
+    labels, patients = np.ones(40, dtype=np.int64), np.repeat(np.arange(20), 2)
+    calls = np.tile([1, 0], 20)
+    calls[1] = 1
+    expected = wilson_interval(21 / 40, 40, student.ppf(0.975, 19))
+    found = bounds("sensitivity", of_calls(labels, calls, patients))
+    assert found == pytest.approx((expected.low, expected.high))
+
+
 def test_balanced_accuracy_adds_its_parts_at_a_right_angle() -> None:
     labels = np.repeat([1, 0], [30, 50])
     calls = np.concatenate([np.repeat([1, 0], [27, 3]), np.repeat([1, 0], [9, 41])])

@@ -83,6 +83,8 @@ def test_tiles_of_slides_under_way_on_the_cluster_are_told(
     assert under_way[-1] == 0
 
 
+# A machine without a network has no address but its own.
+@pytest.mark.filterwarnings("ignore:Couldn't detect a suitable IP")
 def test_workers_that_come_late_are_given_slides_too() -> None:
     with (
         LocalCluster(  # type: ignore[no-untyped-call]

@@ -60,8 +60,9 @@ def test_kill_9_leaves_the_truth_and_no_process(tmp_path: Path, task_module: Mod
         journal = out / "ledger.jsonl"
         try:
             assert until(
-                lambda: len(list(pids.iterdir())) == 2
-                and len(journal.read_text().splitlines()) == 2
+                lambda: (
+                    len(list(pids.iterdir())) == 2 and len(journal.read_text().splitlines()) == 2
+                )
             )
             busy = [int(path.name) for path in pids.iterdir()]
         finally:

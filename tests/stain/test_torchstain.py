@@ -1,16 +1,19 @@
 """Macenko's and Reinhard's methods agree with torchstain's, an independent implementation."""
 
 import warnings
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
-import torchstain
 from numpy.typing import NDArray
 
 from wsi_specdec.config import StainConfig
 from wsi_specdec.stain import fit_pixels, lab, normalise, normalise_each
 
 Image = NDArray[np.uint8]
+# It has no types.
+torchstain: Any = import_module("torchstain")
 # As torchstain counts: every channel must absorb, and strengths are of all pixels.
 AS_TORCHSTAIN = StainConfig(method="macenko", min_od_of="every_channel", strengths_of="all")
 

@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from stained_images import stained, target_by
 
 from wsi_specdec.cohort import Slide
-from wsi_specdec.config import RunnerConfig, StainConfig, TileConfig, make_config
+from wsi_specdec.config import (
+    ArmConfig,
+    PipelineConfig,
+    RunnerConfig,
+    StainConfig,
+    TileConfig,
+    TrainConfig,
+    make_config,
+)
 from wsi_specdec.errors import ConfigError, SettingsMismatchError
 from wsi_specdec.files import read_json, write_json
 from wsi_specdec.runner import read_ledger
@@ -235,6 +244,15 @@ def test_method_and_target_belong_together(target_file: Path) -> None:
         make_config(TileConfig, {"stain": {"method": "macenko"}}, "test")
     with pytest.raises(ConfigError, match="belong together"):
         make_config(TileConfig, {"stain_target": target_file}, "test")
+
+
+def test_a_pipeline_normalises_once(target_file: Path) -> None:
+    arm = ArmConfig(name="macenko", stain="macenko", stain_fit="tile")
+    fitted = arm.apply(TrainConfig(), 0).stain
+    assert (fitted.method, fitted.fit) == ("macenko", "tile")
+    assert PipelineConfig(arms=(arm,)).arms == (arm,)
+    with pytest.raises(ValidationError, match="normalised as tiles are written"):
+        PipelineConfig(arms=(arm,), tile=config_of(target_file))
 
 
 def test_a_second_run_keeps_what_is_there_unless_the_target_is_another(

@@ -34,6 +34,8 @@ BOOTSTRAP_SEEDS = "bootstrap over seeds and patients"
 EXACT = "exact over patients (Clopper-Pearson)"
 MOVER = "MOVER of both cohorts' intervals"
 _ROUNDING = 1e-12
+# Student's t of one degree of freedom asks for a level that rounds to 1; resamples show no more.
+_HIGHEST_LEVEL = 1 - 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,7 +257,8 @@ def _expanded(sample: Sample, confidence: float) -> float:
     freedom = min([count for count in present if count] or [sample.n_patients]) - 1
     if freedom < 1:
         return confidence
-    return float(2 * ndtr(stdtrit(freedom, (1 + confidence) / 2)) - 1)
+    level = float(2 * ndtr(stdtrit(freedom, (1 + confidence) / 2)) - 1)
+    return min(level, _HIGHEST_LEVEL)
 
 
 def _points(sample: Sample, name: str) -> tuple[Point, ...]:

@@ -13,11 +13,11 @@ from wsi_specdec.keys import N_TILES
 from wsi_specdec.models import Transfer, check_fits, prefetched
 from wsi_specdec.runner import TaskResult
 from wsi_specdec.scoring.ensemble import Ensemble
-from wsi_specdec.scoring.filters import chosen_rows
 from wsi_specdec.scoring.sources import TileSource, TileStream
 from wsi_specdec.scoring.stains import Normalisers
 from wsi_specdec.scoring.work import DTYPE, REASON, Work, geometry, result_of
 from wsi_specdec.store import EmbeddingsWriter, write_scores
+from wsi_specdec.store.filters import good_tiles
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -75,7 +75,7 @@ def score_opened(slide: OpenedSlide, work: Work, ensemble: Ensemble, tick: Tick)
         If tiles cannot be read, or lack a measure that the settings name.
     """
     stream = slide.stream
-    rows = chosen_rows(stream, work.config)
+    rows = np.flatnonzero(good_tiles(stream, work.config))
     sizes = ensemble.feature_sizes if work.config.embeddings else []
     logits = [np.empty((len(rows), p.spec.n_outputs), np.float32) for p in ensemble.predictors]
     with _embeddings(slide.source, work, len(rows), sum(sizes)) as kept:

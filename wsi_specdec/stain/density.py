@@ -71,7 +71,8 @@ def extreme_directions(
     # Back from the diamond to its corners: x + |y| = 1 on the side of the first axis.
     x, y = 1 - np.abs(turns), np.where(np.abs(turns) > 1, np.sign(turns) * 2 - turns, turns)
     vectors = np.stack([x, y], axis=1) @ plane.T
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 def strongest(density: Floats, matrix: NDArray[np.float64]) -> tuple[float, float]:
@@ -114,8 +115,8 @@ def is_tissue(
 ) -> bool:  # pragma: no cover - compiled
     """Whether optical densities are those of tissue: in the mean, or in every channel."""
     if every:
-        return min(red, green, blue) >= floor
-    return red + green + blue >= np.float32(3) * floor
+        return bool(min(red, green, blue) >= floor)
+    return bool(red + green + blue >= np.float32(3) * floor)
 
 
 @compiled

@@ -18,12 +18,12 @@ from wsi_specdec.models.spec import read_spec
 from wsi_specdec.progress import console
 from wsi_specdec.provenance import provenance
 from wsi_specdec.store import TileStore
+from wsi_specdec.store.filters import good_tiles
 from wsi_specdec.training.augment import preview_augmentations
 from wsi_specdec.training.card import write_card
 from wsi_specdec.training.checkpoint import check_settings, load_best
 from wsi_specdec.training.data import TrainingData, choose_tiles
 from wsi_specdec.training.feed import Feed
-from wsi_specdec.training.filters import good_tiles
 from wsi_specdec.training.fit import Fitting, OnEpoch, Row
 from wsi_specdec.training.outputs import write_curves
 from wsi_specdec.training.ranks import Ranks, joined

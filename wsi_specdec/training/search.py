@@ -28,10 +28,10 @@ from wsi_specdec.models import ModelSpec
 from wsi_specdec.models.spec import read_spec, write_spec
 from wsi_specdec.progress import console
 from wsi_specdec.store import TileStore
+from wsi_specdec.store.filters import good_tiles
 from wsi_specdec.training.card import write_card
 from wsi_specdec.training.checkpoint import check_settings, load_checkpoint
 from wsi_specdec.training.data import TrainingData, choose_tiles
-from wsi_specdec.training.filters import good_tiles
 from wsi_specdec.training.fit import OnEpoch
 from wsi_specdec.training.ranks import is_first
 from wsi_specdec.training.run import train
