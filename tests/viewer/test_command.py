@@ -1,5 +1,6 @@
 """`wsi-specdec view`, as a user starts and ends it."""
 
+import asyncio
 import http.client
 import os
 import re
@@ -54,6 +55,28 @@ def test_a_port_that_is_taken_is_told() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"127.0.0.1, port {port}: .*--port, 0 for any"):
             listen("127.0.0.1", port)
+
+
+def test_answers_are_not_held_back() -> None:
+    """By Nagle's algorithm, which asyncio switches off only where a socket names its protocol."""
+
+    async def is_off_where_accepted() -> bool:
+        seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        class Accepted(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                own = transport.get_extra_info("socket")
+                seen.set_result(own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+        listener = listen("127.0.0.1", 0)
+        async with await asyncio.get_running_loop().create_server(Accepted, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            is_off = bool(await seen)
+            writer.close()
+            await writer.wait_closed()
+        return is_off
+
+    assert asyncio.run(is_off_where_accepted())
 
 
 def test_an_address_that_others_reach_is_warned_of(

@@ -1,5 +1,6 @@
 """Writes a tile store: whole shards by itself, metadata and the small arrays by zarr."""
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -94,6 +95,7 @@ class TileStoreWriter:
         self._missing = np.ones(n_tiles * self._layout.chunks_per_tile, np.bool_)
         self._chunks = 0
         self._open: dict[int, tuple[ExitStack, ShardWriter]] = {}
+        self._lock = threading.Lock()
         self._finished = False
 
     def __enter__(self) -> Self:
@@ -124,6 +126,11 @@ class TileStoreWriter:
         """Tiles in each shard but the last, which may have fewer."""
         return self._layout.tiles_per_shard
 
+    @property
+    def chunks_per_shard(self) -> int:
+        """Chunks in each shard but the last, which may have fewer."""
+        return self._layout.chunks_per_shard
+
     def append(self, tiles: NDArray[np.uint8]) -> None:
         """Add the next tiles, in order.
 
@@ -152,7 +159,7 @@ class TileStoreWriter:
         """
         return [self._encode(chunk) for chunk in self._split(tile[np.newaxis])]
 
-    def append_encoded(self, chunks: Sequence[bytes | memoryview], prefix: bytes = b"") -> None:
+    def append_encoded(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Add the next chunks, in order, as they are, already encoded by the store's codec.
 
         Parameters
@@ -160,15 +167,36 @@ class TileStoreWriter:
         chunks
             Complete JPEGs (or zstd frames where lossless) of `chunk_size` by `chunk_size`
             pixels; those of a tile in row-major order. Their pixels are not checked.
-        prefix
-            Bytes that are put in front of every chunk.
 
         Raises
         ------
         StoreError
             If more come than were announced.
         """
-        self._write(np.arange(self._chunks, self._chunks + len(chunks)), chunks, prefix)
+        self.put_chunks(self._chunks, chunks)
+
+    def put_chunks(
+        self, first: int, chunks: Sequence[bytes | memoryview], prefix: bytes = b""
+    ) -> None:
+        """Add chunks as `append_encoded` takes them, from number `first` of the store's on.
+
+        Threads may call it at once, each for shards of its own.
+
+        Parameters
+        ----------
+        first
+            Number of the first chunk; a tile's follow one another.
+        chunks
+            The chunks.
+        prefix
+            Bytes that are put in front of every chunk.
+
+        Raises
+        ------
+        StoreError
+            If a chunk does not exist or came already.
+        """
+        self._write(np.arange(first, first + len(chunks)), chunks, prefix)
 
     def put_encoded(self, tiles: ArrayLike, chunks: Sequence[bytes | memoryview]) -> None:
         """Add tiles in any order; the file of a shard is open from its first tile to its last.
@@ -280,17 +308,19 @@ class TileStoreWriter:
         """Write chunks of one shard, and close it where it is full."""
         n_chunks = self._layout.chunks_per_shard
         first = number * n_chunks
-        if number not in self._open:
-            stack = self._shards.enter_context(ExitStack())
-            path = self._folder / TILES / shard_name(number)
-            self._open[number] = stack, stack.enter_context(ShardWriter(path, n_chunks))
-        stack, shard = self._open[number]
+        with self._lock:
+            if number not in self._open:
+                stack = self._shards.enter_context(ExitStack())
+                path = self._folder / TILES / shard_name(number)
+                self._open[number] = stack, stack.enter_context(ShardWriter(path, n_chunks))
+            stack, shard = self._open[number]
         shard.put(numbers - first, chunks, prefix)
-        self._missing[numbers] = False
-        self._chunks += len(numbers)
-        if not self._missing[first : first + n_chunks].any():
-            stack.close()
-            del self._open[number]
+        with self._lock:
+            self._missing[numbers] = False
+            self._chunks += len(numbers)
+            if not self._missing[first : first + n_chunks].any():
+                stack.close()
+                del self._open[number]
 
     def _create_tiles(self) -> None:
         layout = self._layout

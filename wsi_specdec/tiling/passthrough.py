@@ -12,7 +12,7 @@ from wsi_specdec.store import TileStoreWriter
 from wsi_specdec.threads import in_order
 from wsi_specdec.tiling.grid import level_corners
 
-# Read and written at a time; up to four such batches are in memory.
+# Read and written at a time, by each thread.
 _BATCH_BYTES = 1 << 20
 
 
@@ -51,13 +51,20 @@ def copy_tiles(
     """
     indices = _indices(level, plan, coords)
     prefix = level.jpeg_form.prefix
-    chunks_a_tile, done = (plan.tile_size_px // level.tile.width) ** 2, 0
-    # More would only wait for the one that writes.
-    threads = min(threads, 2)
-    for streams in in_order(level.read_streams, _batches(level, indices), threads, waiting=1):
-        writer.append_encoded(streams, prefix)
-        advance_tiles((done + len(streams)) // chunks_a_tile - done // chunks_a_tile)
-        done += len(streams)
+    a_shard, a_tile = writer.chunks_per_shard, (plan.tile_size_px // level.tile.width) ** 2
+
+    def copy(first: int) -> int:
+        """Copy one shard, and return its number of tiles."""
+        ours = indices[first : first + a_shard]
+        for batch in _batches(level, ours):
+            writer.put_chunks(first, level.read_streams(batch), prefix)
+            first += len(batch)
+        return len(ours) // a_tile
+
+    shards = range(0, len(indices), a_shard)
+    # The disk, or the page cache, keeps no more of them busy.
+    for tiles in in_order(copy, shards, min(threads, 2), waiting=1):
+        advance_tiles(tiles)
 
 
 def _indices(level: EncodedLevel, plan: ReadPlan, coords: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -107,7 +107,9 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        # Where the protocol is not named, asyncio leaves Nagle's algorithm on, and answers wait
+        # 40 ms for the reader's acknowledgement.
+        listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     except OSError as error:
         msg = f"{host} is no address to listen on ({error}); give another one with --host"
         raise ConfigError(msg) from error
