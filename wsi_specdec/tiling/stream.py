@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import TileConfig
-from wsi_specdec.errors import SlideNotFoundError, UnsupportedSlideError
 from wsi_specdec.runner import hand_back_memory
-from wsi_specdec.slides import SlideReader, open_slide, slide_fingerprint
+from wsi_specdec.slides import SlideReader
 from wsi_specdec.threads import in_order
 from wsi_specdec.tiling.extract import visit_order
+from wsi_specdec.tiling.opening import mark_of, open_brightfield
 from wsi_specdec.tiling.paths import choose_path, tiles_at
 from wsi_specdec.tiling.quality import MEASURES, measure_quality
 from wsi_specdec.tiling.selection import Selection, select_tiles
@@ -77,14 +77,11 @@ class SlideSource:
         SlideNotFoundError
             If there is no such file.
         """
-        path = self.slide.path
-        if not path.exists():
-            msg = f"no such slide: {path}"
-            raise SlideNotFoundError(msg)
+        mark = mark_of(self.slide, self.config)
         return {
             "slide_id": self.slide_id,
             "params_sha256": params_of(self.slide, self.config),
-            "slide_fingerprint": slide_fingerprint(path, full=self.config.full_hash),
+            "slide_fingerprint": mark,
         }
 
     def open(self, threads: int) -> "SlideStream":
@@ -99,10 +96,8 @@ class SlideSource:
         # Threads are shared out by the caller.
         cv2.setNumThreads(1)
         mark = self.identity()
-        given = (slide.mpp, "manifest") if slide.mpp is not None else (config.slide_mpp, "flag")
-        reader = open_slide(slide.path, config.reader, *given)
+        reader = open_brightfield(slide, config)
         try:
-            _refuse_fluorescence(reader)
             chosen = select_tiles(reader, slide, config, self.previews)
             hand_back_memory()
             return SlideStream(reader, chosen, config, mark, threads)
@@ -204,9 +199,3 @@ class SlideStream:
     def close(self) -> None:
         """Close the slide."""
         self._reader.close()
-
-
-def _refuse_fluorescence(reader: SlideReader) -> None:
-    if reader.info.fluorescence:
-        msg = "its metadata say fluorescence; only brightfield slides such as H&E are supported"
-        raise UnsupportedSlideError(msg)

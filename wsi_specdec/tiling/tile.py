@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wsi_specdec.annotations import label_tiles
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import TileConfig
-from wsi_specdec.errors import SlideNotFoundError, StoreError, UnsupportedSlideError
+from wsi_specdec.errors import StoreError
 from wsi_specdec.files import fingerprint, sha256_of
 from wsi_specdec.keys import (
     COORDS_DIR,
@@ -24,9 +24,10 @@ from wsi_specdec.keys import (
     UNKNOWN_LABEL,
 )
 from wsi_specdec.runner import TaskResult, hand_back_memory
-from wsi_specdec.slides import SlideReader, open_slide, slide_fingerprint
+from wsi_specdec.slides import SlideReader
 from wsi_specdec.store import TileStoreWriter, export_coords, open_store, store_path
 from wsi_specdec.tiling.imported import coords_file
+from wsi_specdec.tiling.opening import mark_of, open_brightfield
 from wsi_specdec.tiling.paths import PixelPath, choose_path, tiles_at
 from wsi_specdec.tiling.selection import Selection, select_tiles
 from wsi_specdec.tiling.write import write_tiles
@@ -108,18 +109,14 @@ def tile_slide(job: TileJob) -> TaskResult:
     # Threads are shared out by the runner's settings.
     cv2.setNumThreads(1)
     slide, config = job.slide, job.config
-    if not slide.path.exists():
-        msg = f"no such slide: {slide.path}"
-        raise SlideNotFoundError(msg)
-    slide_mark = slide_fingerprint(slide.path, full=config.full_hash)
+    slide_mark = mark_of(slide, config)
     if not job.overwrite and job.store_path.exists():
         if (former := _reusable(job, slide_mark)) is not None:
             _export(job)
             return former
         # Of another slide or other settings: should this run fail, it must not pass for its result.
         shutil.rmtree(job.store_path)
-    mpp, source = (slide.mpp, "manifest") if slide.mpp is not None else (config.slide_mpp, "flag")
-    with open_slide(slide.path, config.reader, mpp, source) as reader:
+    with open_brightfield(slide, config) as reader:
         result = _tile(reader, job, slide_mark)
     _export(job)
     return result
@@ -145,10 +142,7 @@ def _reusable(job: TileJob, slide_mark: str) -> TaskResult | None:
 
 
 def _tile(reader: SlideReader, job: TileJob, slide_mark: str) -> TaskResult:
-    config, info = job.config, reader.info
-    if info.fluorescence:
-        msg = "its metadata say fluorescence; only brightfield slides such as H&E are supported"
-        raise UnsupportedSlideError(msg)
+    config = job.config
     chosen = select_tiles(reader, job.slide, config, job.out / PREVIEWS_DIR)
     hand_back_memory()
     plan, coords = chosen.plan, chosen.coords
