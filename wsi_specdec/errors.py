@@ -63,3 +63,7 @@ class ModelError(WsiSpecdecError, ValueError):
 
 class NotEnoughDataError(WsiSpecdecError, ValueError):
     """There are too few slides, tiles or classes for what was asked."""
+
+
+class WorkerError(WsiSpecdecError, RuntimeError):
+    """A process that worked for this one was killed."""

@@ -72,7 +72,8 @@ def aggregate(
     ledger: Annotated[
         Path | None,
         typer.Option(
-            help="ledger.csv of `tile`, to say why a slide has no scores.", show_default=False
+            help="ledger.csv of `tile` or `score`, to say why a slide has no scores.",
+            show_default="that of SCORES, if any",
         ),
     ] = None,
     pooling: Annotated[

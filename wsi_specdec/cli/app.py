@@ -23,6 +23,7 @@ VERBS: Final = {
     "run": "The whole chain",
     "compare": "The whole chain",
     "process": "The whole chain",
+    "study": "The whole chain",
     "tile": "Stages, one at a time",
     "pack": "Stages, one at a time",
     "train": "Stages, one at a time",

@@ -12,7 +12,7 @@ from wsi_specdec.cli.options import (
     with_runner,
 )
 from wsi_specdec.cli.results import show
-from wsi_specdec.cli.run import OptionalManifest, OptionalOut, Pipeline
+from wsi_specdec.cli.run import OptionalData, OptionalManifest, OptionalOut, Pipeline
 from wsi_specdec.config import PipelineConfig, load_config, override
 from wsi_specdec.errors import ConfigError
 
@@ -22,6 +22,7 @@ def compare(
     config: Pipeline,
     out: OptionalOut = None,
     manifest: OptionalManifest = None,
+    data: OptionalData = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     settings: Set = None,
@@ -33,6 +34,9 @@ def compare(
 
     Example: wsi-specdec compare pipelines/compare_stain_normalisation.yaml --manifest slides.csv
     --out comparison
+
+    A public data set needs no manifest: wsi-specdec compare pipelines/panda.yaml --data PANDA
+    --out panda
     """
     loaded = load_config(config)
     if not isinstance(loaded, PipelineConfig) or len(loaded.arms) < 2:
@@ -41,7 +45,7 @@ def compare(
     from wsi_specdec.pipeline import run_pipeline
 
     set_output(quiet=quiet, as_json=json)
-    changed = with_flags(loaded, {"out": out, "manifest": manifest})
+    changed = with_flags(loaded, {"out": out, "manifest": manifest, "data": data})
     changed = with_runner(changed, workers, scheduler)
     finished = run_pipeline(override(changed, settings or []), overwrite=overwrite)
     show(finished, quiet=quiet, as_json=json)

@@ -17,7 +17,8 @@ from wsi_specdec.cli.options import (
     with_runner,
 )
 from wsi_specdec.cli.results import show
-from wsi_specdec.config import DemoConfig, ProcessConfig, load_config, override
+from wsi_specdec.config import DemoConfig, PipelineConfig, ProcessConfig, load_config, override
+from wsi_specdec.errors import ConfigError
 
 Pipeline = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="A file as in pipelines/.")]
 OptionalOut = Annotated[
@@ -32,12 +33,22 @@ OptionalManifest = Annotated[
     ),
 ]
 
+OptionalData = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the public data set that the file names, as it was unpacked "
+        "(docs/datasets.md); in place of a manifest.",
+        show_default="the config's 'data'",
+    ),
+]
+
 
 def run(
     *,
     config: Pipeline,
     out: OptionalOut = None,
     manifest: OptionalManifest = None,
+    data: OptionalData = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     settings: Set = None,
@@ -53,6 +64,9 @@ def run(
 
     set_output(quiet=quiet, as_json=json)
     loaded = load_config(config)
+    if data is not None and not isinstance(loaded, PipelineConfig):
+        msg = f"--data is for a file of kind 'pipeline', and {config} is of kind {loaded.kind!r}"
+        raise ConfigError(msg)
     if isinstance(loaded, DemoConfig):
         inner = with_flags(loaded.pipeline, {"out": out})
         inner = with_runner(inner, workers, scheduler)
@@ -61,7 +75,7 @@ def run(
         loaded = with_flags(loaded, {"out": out, "slides": manifest})
         loaded = with_runner(loaded, workers, scheduler)
     else:
-        loaded = with_flags(loaded, {"out": out, "manifest": manifest})
+        loaded = with_flags(loaded, {"out": out, "manifest": manifest, "data": data})
         loaded = with_runner(loaded, workers, scheduler)
     finished = run_config(override(loaded, settings or []), overwrite=overwrite)
     show(finished, quiet=quiet, as_json=json)

@@ -112,6 +112,8 @@ class EvaluateConfig(StageConfig):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     # The arm that the others are compared with.
     baseline: str = "wd"
+    # What else is compared, as an arm and its baseline: [[sd, wd+macenko]].
+    pairs: tuple[tuple[str, str], ...] = ()
     # Tiles in either direction within which there is one detection, for FROC.
     detection_reach: Count = 2
     seed: int = 0

@@ -8,15 +8,33 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from wsi_specdec.config.base import StageConfig
+from wsi_specdec.config.studies import AnyStudy, StudyConfig
 from wsi_specdec.config.whole import AnyConfig
 from wsi_specdec.errors import ConfigError
 
 T = TypeVar("T")
 ConfigT = TypeVar("ConfigT", bound=StageConfig)
+StudyT = TypeVar("StudyT", bound=StudyConfig)
 
 
 def load_config(path: Path) -> AnyConfig:
-    """Read a pipeline file; relative paths in it are taken from the working directory.
+    """Read the file of a pipeline; relative paths in it are taken from the working directory.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not YAML, has a wrong or unknown key (all are listed), or is
+        that of a study.
+    """
+    config = load_any(path)
+    if isinstance(config, StudyConfig):
+        msg = f"{path} is the file of a study: run it by `wsi-specdec study {path}`"
+        raise ConfigError(msg)
+    return config
+
+
+def load_any(path: Path) -> AnyConfig | AnyStudy:
+    """Read the file of a pipeline or of a study.
 
     Raises
     ------
@@ -32,7 +50,9 @@ def load_config(path: Path) -> AnyConfig:
         msg = f"{path} holds no settings; start from a file in pipelines/"
         raise ConfigError(msg)
     values.setdefault("kind", "pipeline")
-    adapter: TypeAdapter[AnyConfig] = TypeAdapter(Annotated[AnyConfig, Field(discriminator="kind")])
+    adapter: TypeAdapter[AnyConfig | AnyStudy] = TypeAdapter(
+        Annotated[AnyConfig | AnyStudy, Field(discriminator="kind")]
+    )
     return _validated(lambda: adapter.validate_python(values), str(path))
 
 
@@ -45,6 +65,29 @@ def make_config(model: type[ConfigT], values: dict[str, Any], source: str) -> Co
         If a value is wrong; the message names `source`, the setting and the rule.
     """
     return _validated(lambda: model.model_validate(values), source)
+
+
+def full_size(config: StudyT) -> StudyT:
+    """Lay the settings under `full` of a study over the others, section by section.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is wrong.
+    """
+    values = _laid_over(config.model_dump(exclude={"full"}), config.full)
+    return make_config(type(config), values, "full")
+
+
+def _laid_over(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(values)
+    for name, value in changes.items():
+        inner = out.get(name)
+        if isinstance(inner, Mapping) and isinstance(value, Mapping):
+            out[name] = _laid_over(inner, value)
+        else:
+            out[name] = value
+    return out
 
 
 def override(config: ConfigT, assignments: Sequence[str]) -> ConfigT:

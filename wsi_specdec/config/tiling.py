@@ -61,6 +61,21 @@ class AnnotationConfig(StageConfig):
     max_ignored: Fraction = 0.5
     # QuPath counts from the corner of the scanned area, other software from the slide's.
     geojson_origin: Literal["bounds", "slide"] = "bounds"
+    # Of slides of these sites (the manifest's), in place of the whole of this section.
+    by_site: dict[ClassName, "AnnotationConfig"] = Field(default_factory=dict)
+
+    def of_site(self, site: str | None) -> "AnnotationConfig":
+        """Return the settings for slides of one site."""
+        own = self.by_site.get(site or "", self)
+        return own.model_copy(update={"by_site": {}})
+
+    @model_validator(mode="after")
+    def _sites_have_none_within(self) -> "AnnotationConfig":
+        nested = [site for site, own in self.by_site.items() if own.by_site]
+        if nested:
+            msg = f"by_site of the site {nested[0]} cannot hold another by_site"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_name_labels(self) -> "AnnotationConfig":

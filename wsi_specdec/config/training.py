@@ -145,6 +145,8 @@ class TrainConfig(StageConfig):
     # Minutes between checkpoints within an epoch (each epoch ends with one); 0 writes one a step.
     checkpoint_minutes: NonNegative = 5.0
     tensorboard: bool = True
+    # Whether augmentations.png and curves.png are drawn, which takes longer than some trainings.
+    pictures: bool = True
     search: SearchConfig = Field(default_factory=SearchConfig)
     seed: int = 0
 

@@ -5,10 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from wsi_specdec.config.base import Fraction, NonNegative, Positive, ReaderName, StageConfig
+from wsi_specdec.config.augment import AugmentConfig
+from wsi_specdec.config.base import Count, Fraction, NonNegative, Positive, ReaderName, StageConfig
 from wsi_specdec.config.calls import AggregateConfig, EvaluateConfig, ReportConfig
+from wsi_specdec.config.datasets import DatasetConfig
 from wsi_specdec.config.tiling import RunnerConfig, TileConfig, TissueConfig
 from wsi_specdec.config.training import ScoreConfig, StainMethod, TrainConfig
+
+# Settings of `train` that an arm may set to its own.
+_OF_TRAINING = ("weight_decay", "sd_coef", "sd_gamma", "augment")
 
 
 class ArmConfig(StageConfig):
@@ -18,17 +23,18 @@ class ArmConfig(StageConfig):
     # "auto" searches it for this arm alone, as `train.search` says.
     weight_decay: NonNegative | Literal["auto"] | None = None
     sd_coef: NonNegative | Literal["auto"] | None = None
+    sd_gamma: float | tuple[float, ...] | None = None
     stain: StainMethod | None = None
     # "tile" fits a profile to every tile by itself.
     stain_fit: Literal["slide", "tile"] | None = None
+    # Takes the place of the whole of `train.augment`; what it leaves out has its default.
+    augment: AugmentConfig | None = None
 
     def apply(self, train: TrainConfig, seed: int) -> TrainConfig:
         """Return `train` with this arm's settings and `seed`."""
-        changes: dict[str, Any] = {"seed": seed}
-        if self.weight_decay is not None:
-            changes["weight_decay"] = self.weight_decay
-        if self.sd_coef is not None:
-            changes["sd_coef"] = self.sd_coef
+        own = {name: getattr(self, name) for name in _OF_TRAINING}
+        changes: dict[str, Any] = {k: v for k, v in own.items() if v is not None}
+        changes["seed"] = seed
         stain = {"method": self.stain, "fit": self.stain_fit}
         given = {name: value for name, value in stain.items() if value is not None}
         if given:
@@ -41,6 +47,9 @@ class PipelineConfig(StageConfig):
 
     kind: Literal["pipeline"] = "pipeline"
     manifest: Path | None = None
+    # In place of a manifest: a public data set, and the folder that it was unpacked to.
+    dataset: DatasetConfig | None = None
+    data: Path | None = None
     out: Path | None = None
     # Shares of patients a split gets, where no slide of the manifest has one.
     splits: dict[str, Fraction] = Field(
@@ -57,6 +66,8 @@ class PipelineConfig(StageConfig):
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
     runner: RunnerConfig = Field(default_factory=RunnerConfig)
+    # Arms and seeds that are trained at the same time; of several, each has one thread.
+    parallel: Count = 1
 
     @model_validator(mode="after")
     def _arms_and_seeds_are_sound(self) -> "PipelineConfig":
@@ -106,7 +117,20 @@ class CohortConfig(StageConfig):
     validation: Annotated[int, Field(ge=2)] = 12
     internal: Annotated[int, Field(ge=2)] = 20
     external: Annotated[int, Field(ge=2)] = 20
+    # Cases of `external` that each of five more scanners shows as well, in cohorts of their own
+    # (external-centre-0 …): the same cases in all of them.
+    external_centres: Annotated[int, Field(ge=0)] = 0
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _centres_have_cases(self) -> "CohortConfig":
+        if self.external_centres == 1 or self.external_centres > self.external:
+            msg = (
+                "external_centres are cases of `external`, with cancer and without: give 0, or "
+                f"2 to {self.external}, got {self.external_centres}"
+            )
+            raise ValueError(msg)
+        return self
 
 
 class DemoConfig(StageConfig):

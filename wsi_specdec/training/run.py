@@ -117,7 +117,7 @@ def _train(
     spec = ranks.first_then_all(lambda: make_spec(data, config, stain_dir))
     task = make_task(spec, config, data, device, ranks)
     with open_sources(data, spec, config, stain_dir, task) as (source, validation):
-        if ranks.first:
+        if ranks.first and config.pictures:
             _preview(source, config, out / AUGMENTATIONS_FILE)
         feed = Feed(source, device, ranks, config.prefetch)
         fitting = Fitting(task, feed, validation, out, settings, on_epoch)
@@ -154,7 +154,8 @@ def _finish(fitting: Fitting, described: dict[str, Any]) -> None:
         "epochs": {"trained": len(history), "kept": kept + 1},
     }
     spec = task.spec.model_copy(update={"temperature": temperature, "training": training})
-    write_curves(out, history)
+    if task.config.pictures:
+        write_curves(out, history)
     write_card(out, spec)
     save_model(out, task.judged, spec)
     shutil.rmtree(out / CHECKPOINT_DIR, ignore_errors=True)

@@ -48,6 +48,7 @@ _WITHOUT_EFFECT: Final = frozenset(
         "prefetch",
         "search",
         "tensorboard",
+        "pictures",
     }
 )
 Sources = tuple[TileSource, TileSource | None]
