@@ -179,7 +179,10 @@ def check_unique(slides: Sequence[Slide]) -> None:
 
 
 def check_leaks(slides: Sequence[Slide]) -> None:
-    """Refuse a patient who stands in two splits.
+    """Refuse a patient who stands in two splits, unless both are external.
+
+    Slides may be scanned at several places, each an external cohort: nothing is learned or chosen
+    on them. The internal cohort shares no patient with them, since it is compared with each.
 
     Raises
     ------
@@ -190,7 +193,8 @@ def check_leaks(slides: Sequence[Slide]) -> None:
     for slide in slides:
         if slide.split is not None:
             splits[slide.patient_id].add(slide.split)
-    leaks = {patient: sorted(names) for patient, names in splits.items() if len(names) > 1}
+    kinds = {p: {name.partition("-")[0] for name in names} for p, names in splits.items()}
+    leaks = {p: sorted(names) for p, names in splits.items() if len(kinds[p]) > 1}
     if leaks:
         shown = "; ".join(f"{p} in {' and '.join(s)}" for p, s in sorted(leaks.items())[:5])
         more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
@@ -230,7 +234,7 @@ def assign_splits(
         for rank, index in enumerate(order):
             position = (rank + 0.5) / len(patients)
             of_patient[patients[index]] = list(shares)[int(np.searchsorted(bounds, position))]
-    return [replace(s, split=of_patient[s.patient_id]) for s in slides]
+    return [s if s.split else replace(s, split=of_patient[s.patient_id]) for s in slides]
 
 
 def assign_folds(slides: Sequence[Slide], folds: int, seed: int = 0) -> dict[str, int]:

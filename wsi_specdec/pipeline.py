@@ -30,6 +30,7 @@ from wsi_specdec.config import (
     dump_config,
     load_config,
 )
+from wsi_specdec.datasets import dataset_slides
 from wsi_specdec.demo import compose_cohort
 from wsi_specdec.errors import ConfigError, ManifestError, SettingsMismatchError
 from wsi_specdec.evaluation import SeedRun, evaluate, pairs_of, write_results
@@ -45,6 +46,8 @@ from wsi_specdec.keys import (
     PROVENANCE_FILE,
     RESULTS_FILE,
     SCORES_DIR,
+    SITES_FILE,
+    SITES_PAGE_FILE,
     STAIN_DIR,
     TRAIN,
     VALIDATION,
@@ -59,16 +62,22 @@ from wsi_specdec.scoring import score_stores
 from wsi_specdec.stain import fit_stores
 from wsi_specdec.store import TileStore, open_store, store_path
 from wsi_specdec.store.calls import Call
-from wsi_specdec.studies import ArmRun, Cohort, arm_settings, read_cost, run_arm, timed
+from wsi_specdec.studies import ArmRun, Cohort, arm_settings, read_cost, run_arms, timed
+from wsi_specdec.studies.composed_slides import slides_page
+from wsi_specdec.studies.joined import join_folds, joined_page
+from wsi_specdec.studies.page import PAGE_FILE
+from wsi_specdec.studies.sites import Column, leave_one_out, share_tiles
 from wsi_specdec.tiling import tile_slides
 
 # Settings that may change between two runs into one folder: they add to it, or cost little to redo.
 _FREE_SETTINGS = {
     "aggregate",
     "arms",
+    "data",
     "evaluate",
     "manifest",
     "out",
+    "parallel",
     "report",
     "runner",
     "score",
@@ -93,6 +102,8 @@ class Finished:
         The content of `results.json`; None where no truth is known.
     calls
         Slide calls; empty for a comparison, whose calls lie beside each arm.
+    joined
+        What `join_folds` makes of a comparison that leaves sites out; `report` is then its page.
     """
 
     out: Path
@@ -100,6 +111,7 @@ class Finished:
     report: Path
     results: dict[str, Any] | None = None
     calls: Sequence[Call] = ()
+    joined: dict[str, Any] | None = None
 
 
 def run(config: AnyConfig, *, overwrite: bool = False) -> Finished:
@@ -116,11 +128,16 @@ def run_demo(config: DemoConfig, *, overwrite: bool = False) -> Finished:
     out = _required(config.pipeline.out, "out")
     compose_cohort(out, config.cohort)
     inner = config.pipeline.model_copy(update={"manifest": out / MANIFEST_FILE})
-    return run_pipeline(inner, overwrite=overwrite)
+    done = run_pipeline(inner, overwrite=overwrite)
+    if config.cohort.external_centres and done.results is not None:
+        write_text(out / PAGE_FILE, slides_page(done.results, inner.report.title))
+    return done
 
 
 def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished:
     """Take labelled slides to results: tile, then every arm and seed, then evaluate and report.
+
+    With `config.leave_out` this is done for each site, or scanner, in turn, by `run_folds`.
 
     Raises
     ------
@@ -129,13 +146,16 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
     ManifestError
         If a split that the run needs has no slides, or labels are missing.
     """
+    if config.leave_out is not None:
+        return run_folds(config, config.leave_out, overwrite=overwrite)
     out = _required(config.out, "out")
-    manifest = _required(config.manifest, "manifest")
+    slides = _listed(config)
     # Asked for before hours of work, not after.
-    pairs_of([arm.name for arm in config.arms], config.evaluate.baseline)
-    slides = _with_splits(read_manifest(manifest), config)
+    pairs_of([arm.name for arm in config.arms], config.evaluate.baseline, config.evaluate.pairs)
+    slides = _with_splits(slides, config)
     _claim(out, config, overwrite=overwrite)
     write_manifest(slides, out / MANIFEST_FILE)
+    manifest = config.manifest or out / MANIFEST_FILE
     made_with = provenance({manifest.name: sha256_of_file(manifest)}, seed=config.seeds[0])
     write_json(out / PROVENANCE_FILE, made_with)
 
@@ -143,10 +163,8 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
     cohort = Cohort(slides, _stores(slides, out), read_states(out), out / STAIN_DIR)
     _fit_stains(config, cohort)
     runs = {arm.name: [ArmRun.within(out, arm, s) for s in config.seeds] for arm in config.arms}
-    for name, of_arm in runs.items():
-        for arm_run in of_arm:
-            console().rule(f"{name}, seed {arm_run.seed}", style="dim")
-            run_arm(arm_run, cohort, config, overwrite=overwrite)
+    every = [arm_run for of_arm in runs.values() for arm_run in of_arm]
+    run_arms(every, cohort, config, overwrite=overwrite)
     results = evaluate(
         {name: [_seed_run(r, config) for r in of_arm] for name, of_arm in runs.items()},
         slides=slides,
@@ -159,6 +177,45 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
     write_results(out / RESULTS_FILE, results)
     _write_all_calls(runs, out / CALLS_FILE)
     return Finished(out, tiling, write_report(out, config.report), results)
+
+
+def run_folds(config: PipelineConfig, column: Column, *, overwrite: bool = False) -> Finished:
+    """Compare with each site, or scanner, left out in turn, and join what is found outside.
+
+    Raises
+    ------
+    ManifestError, LeakError, NotEnoughDataError
+        If the manifest's slides cannot be dealt to folds.
+    SettingsMismatchError
+        As `run_pipeline`.
+    """
+    out = _required(config.out, "out")
+    slides = _listed(config)
+    folds = leave_one_out(slides, column, config.splits, config.seeds[0])
+    changes = {"leave_out": None, "dataset": None, "data": None}
+    # Asked for before hours of work, not after.
+    pairs_of([arm.name for arm in config.arms], config.evaluate.baseline, config.evaluate.pairs)
+    for fold in folds:
+        _with_splits(fold.slides, config)
+    _claim(out, config, overwrite=overwrite)
+    write_manifest(slides, out / MANIFEST_FILE)
+    tiling = tile_slides(slides, out, config.tile, config.runner, overwrite=overwrite)
+    found = []
+    for fold in folds:
+        console().rule(f"{column} {fold.site} left out", style="dim")
+        folder = fold.folder(out)
+        share_tiles(out, fold)
+        write_manifest(fold.slides, folder / MANIFEST_FILE)
+        title = f"{config.report.title}: {column} {fold.site} left out"
+        report = config.report.model_copy(update={"title": title})
+        placed = {"out": folder, "manifest": folder / MANIFEST_FILE, "report": report}
+        done = run_pipeline(config.model_copy(update=changes | placed), overwrite=overwrite)
+        found.append((fold, done.results or {}))
+    joined = join_folds(found, column, config.evaluate.confidence)
+    write_json(out / SITES_FILE.format(column), joined)
+    page = out / SITES_PAGE_FILE.format(column)
+    write_text(page, joined_page(joined))
+    return Finished(out, tiling, page, joined=joined)
 
 
 def run_process(config: ProcessConfig, *, overwrite: bool = False) -> Finished:
@@ -206,6 +263,23 @@ def _required(path: Path | None, name: str) -> Path:
     return path
 
 
+def _listed(config: PipelineConfig) -> list[Slide]:
+    """Read the manifest, or list the slides of a data set in its place."""
+    if config.data is not None and config.manifest is not None:
+        msg = "give either a manifest or the folder of a data set (data), not both"
+        raise ConfigError(msg)
+    if config.data is None and (config.dataset is None or config.manifest is not None):
+        return read_manifest(_required(config.manifest, "manifest"))
+    if config.dataset is None:
+        msg = (
+            "data is the folder of a public data set, and the config names none under 'dataset': "
+            "start from a file that does, such as pipelines/panda.yaml, or give a manifest"
+        )
+        raise ConfigError(msg)
+    data = _required(config.data, "data")
+    return dataset_slides(config.dataset, data, config.splits, config.seeds[0])
+
+
 def _with_splits(slides: Sequence[Slide], config: PipelineConfig) -> list[Slide]:
     """Fill in splits where no slide has one, and check that the needed ones are there."""
     if not any(slide.split for slide in slides):
@@ -217,7 +291,15 @@ def _with_splits(slides: Sequence[Slide], config: PipelineConfig) -> list[Slide]
     if not evaluated_cohorts(slides):
         msg = "no slide of the manifest is in a test split ('internal', 'external', …)"
         raise ManifestError(msg)
-    unlabelled = [s.slide_id for s in slides if s.split not in (None, TRAIN) and s.label is None]
+    # Where no threshold is chosen, truth about the tiles will do.
+    bare = config.aggregate.fitted_on is None
+    unlabelled = [
+        s.slide_id
+        for s in slides
+        if s.split not in (None, TRAIN)
+        and s.label is None
+        and not (bare and s.annotation_path is not None)
+    ]
     if unlabelled:
         msg = f"slides to be evaluated have no label: {', '.join(unlabelled[:10])}"
         raise ManifestError(msg)

@@ -211,11 +211,14 @@ def aggregate_scores(
     aggregator
         Folder of an aggregator to apply unchanged; None fits one on `config.fit_on`.
     ledger
-        `ledger.csv` that explains slides without scores.
+        `ledger.csv` that explains slides without scores; None takes that of `scores`, if there is
+        one.
     attention
         Whether the tiles' attention is written too, where the pooling is `mil`.
     """
     slides = read_manifest(manifest)
+    if ledger is None and (scores / LEDGER_FILE).is_file():
+        ledger = scores / LEDGER_FILE
     states = read_states(ledger) if ledger else {}
     loaded = None if aggregator is None else load_aggregator(aggregator)
     if attention:

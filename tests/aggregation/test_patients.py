@@ -76,6 +76,22 @@ def test_rules_by_hand(rule: PatientRule, score: float, called: int) -> None:
     assert second == PatientCall("q", "internal", 0.4, 0, 0.5, 1, 1, "done")
 
 
+def test_a_patient_of_two_external_cohorts_has_a_call_in_each() -> None:
+    calls = [
+        call("p", 0.9, cohort="external-a"),
+        call("p", 0.2, cohort="external-b"),
+        call("p", 0.4, cohort="external-b"),
+        call("q", 0.3, cohort="external-a"),
+        call("p", 0.95, cohort=None),
+    ]
+    found = roll_up(calls, aggregator("max"))
+    assert [(p.patient_id, p.cohort, p.score, p.n_slides) for p in found] == [
+        ("p", "external-a", 0.95, 2),
+        ("p", "external-b", 0.4, 2),
+        ("q", "external-a", 0.3, 1),
+    ]
+
+
 def test_patients_of_whom_nothing_can_be_said_say_why() -> None:
     calls = [
         call("p", None, state="empty", cohort=None),

@@ -113,6 +113,19 @@ def test_leftovers_and_slides_that_are_not_done_are_not_called(
     assert load_aggregator(tmp_path / "out" / "aggregator").fit_slides == 11
 
 
+def test_the_ledger_among_the_scores_is_taken_unless_another_is_given(
+    inputs: Sequence[str | Path], tmp_path: Path
+) -> None:
+    columns = "slide_id,state,reason,tiles,seconds,peak_rss_mb,params_sha256\n"
+    own, other = Path(inputs[1]) / "ledger.csv", tmp_path / "other.csv"
+    own.write_text(columns + "v0,failed,corrupt,0,1,1,x\n")
+    other.write_text(columns + "v1,failed,corrupt,0,1,1,x\n")
+    for words, failed in (((), "v0"), (("--ledger", other), "v1")):
+        run(*inputs, "--fit-on", "validation", *words)
+        calls = {call.slide_id: call for call in read_calls(tmp_path / "out" / "calls.csv")}
+        assert [name for name, call in calls.items() if call.state == "failed"] == [failed]
+
+
 def store_of(folder: Path, name: str, label: int) -> TileStore:
     rng = np.random.default_rng(sum(map(ord, name)))
     tiles = rng.integers(60 * label, 100 + 100 * label, (4, 32, 32, 3)).astype(np.uint8)

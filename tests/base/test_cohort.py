@@ -83,6 +83,17 @@ def test_one_patient_in_two_splits_is_refused(tmp_path: Path) -> None:
         read_manifest(manifest(tmp_path, text))
 
 
+def test_external_cohorts_may_share_patients_with_each_other_alone(tmp_path: Path) -> None:
+    shared = "path,patient_id,split\na.svs,p1,external\nb.svs,p1,external-2\nc.svs,p2,train\n"
+    slides = read_manifest(manifest(tmp_path, shared))
+    assert [s.split for s in slides] == ["external", "external-2", "train"]
+    # Each slide keeps the split it has, and not that of its patient.
+    assert assign_splits(slides, {"train": 1.0}) == slides
+    for other in ("train", "validation", "internal"):
+        with pytest.raises(LeakError, match=f"p1 in external and external-2 and {other}"):
+            read_manifest(manifest(tmp_path, f"{shared}d.svs,p1,{other}\n"))
+
+
 def test_a_missing_manifest_and_an_empty_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="cannot read"):
         read_manifest(tmp_path / "none.csv")

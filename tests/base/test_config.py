@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from wsi_specdec.config import (
     AggregateConfig,
     ArmConfig,
+    AugmentConfig,
     DemoConfig,
     PipelineConfig,
     ProcessConfig,
@@ -18,6 +19,7 @@ from wsi_specdec.config import (
     make_config,
     override,
 )
+from wsi_specdec.config.augment import StainJitter
 from wsi_specdec.errors import ConfigError
 
 
@@ -71,6 +73,35 @@ def test_an_arm_changes_what_it_names_and_nothing_else() -> None:
     assert (changed.sd_coef, changed.weight_decay, changed.epochs, changed.seed) == (0.3, 0.5, 7, 4)
     assert changed.stain.method == "macenko"
     assert train.stain.method == "none"
+
+
+def test_an_arm_has_its_own_augmentation_and_gamma() -> None:
+    train = TrainConfig(augment=AugmentConfig(flips=False), sd_gamma=0.5)
+    own = AugmentConfig(stain=StainJitter(probability=0.8))
+    changed = ArmConfig(name="x", augment=own, sd_gamma=(0.0, 1.5)).apply(train, seed=0)
+    # The whole section is the arm's: flips are on again, as by default.
+    assert changed.augment == own
+    assert changed.augment.flips
+    assert changed.sd_gamma == (0.0, 1.5)
+    kept = ArmConfig(name="y").apply(train, seed=0)
+    assert (kept.augment, kept.sd_gamma) == (train.augment, 0.5)
+
+
+def test_an_arms_gamma_of_zero_replaces_another() -> None:
+    changed = ArmConfig(name="x", sd_gamma=0.0).apply(TrainConfig(sd_gamma=0.5), seed=0)
+    assert changed.sd_gamma == 0.0
+
+
+def test_an_arms_augmentation_is_read_from_a_pipeline_file() -> None:
+    arms = [{"name": "x", "augment": {"stain": {"probability": 0.8}}}]
+    made = make_config(PipelineConfig, {"arms": arms}, "file")
+    assert made.arms[0].augment == AugmentConfig(stain=StainJitter(probability=0.8))
+    with pytest.raises(ConfigError, match="probability"):
+        make_config(
+            PipelineConfig,
+            {"arms": [{"name": "x", "augment": {"stain": {"probability": 2}}}]},
+            "file",
+        )
 
 
 def test_the_validation_split_may_be_named_short() -> None:

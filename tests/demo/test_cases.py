@@ -2,6 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from wsi_specdec.config import CohortConfig
 from wsi_specdec.demo import Patches
@@ -67,3 +68,9 @@ def test_the_seed_decides_the_groups(patches: Patches) -> None:
 def test_too_many_slides_are_refused(patches: Patches) -> None:
     with pytest.raises(NotEnoughDataError, match="ask for fewer slides"):
         assign_cases(patches, CohortConfig(train=300))
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_centres_show_external_cases_of_both_labels(number: int) -> None:
+    with pytest.raises(ValidationError, match="give 0, or 2 to 4"):
+        CohortConfig(external=4, external_centres=number)

@@ -178,3 +178,49 @@ def test_other_settings_are_refused_and_nothing_is_lost(
         )
     assert sorted(path.name for path in (cohort_dir / "slides").iterdir()) == before
     assert len(read_manifest(cohort_dir / "slides.csv")) == len(slides)
+
+
+@pytest.fixture(scope="module")
+def by_centres(tmp_path_factory: pytest.TempPathFactory) -> list[Slide]:
+    config = CohortConfig(train=2, validation=2, internal=2, external=4, external_centres=2)
+    return compose_cohort(tmp_path_factory.mktemp("centres"), config)
+
+
+def test_every_centre_shows_the_same_external_cases(by_centres: list[Slide]) -> None:
+    cohorts = {f"external-centre-{k}" for k in range(5)}
+    assert {s.split for s in by_centres} == {
+        *("train", "validation", "internal", "external"),
+        *cohorts,
+    }
+    external = {s.patient_id: s for s in by_centres if s.split == "external"}
+    for cohort in cohorts:
+        own = {s.patient_id: s for s in by_centres if s.split == cohort}
+        assert sorted(s.label or 0 for s in own.values()) == [0, 1]
+        assert own.keys() < external.keys()
+        for patient, slide in own.items():
+            first, again = truth_of(external[patient]), truth_of(slide)
+            assert first["placements"] == again["placements"]
+            assert slide.site == again["scanner"]["site"] == f"composed-{cohort[9:]}"
+    # The manifest is read back: shared among external cohorts alone, no patient leaks.
+    manifest = by_centres[0].path.parents[1] / "slides.csv"
+    assert [s.split for s in read_manifest(manifest)] == [s.split for s in by_centres]
+
+
+def test_centres_differ_in_their_pixels_alone(by_centres: list[Slide]) -> None:
+    case = next(s.patient_id for s in by_centres if s.split == "external-centre-0")
+    same = [s for s in by_centres if s.patient_id == case]
+    images = {str(s.split): tifffile.imread(s.path, level=0).astype(float) for s in same}
+    assert len({image.shape for image in images.values()}) == 1
+    means = np.array([image[image.min(axis=2) < 200].mean(axis=0) for image in images.values()])
+    differences = np.abs(means[:, None] - means[None]).max(axis=2)
+    assert differences[~np.eye(len(means), dtype=bool)].min() > 1.0
+
+
+def test_slides_without_centres_are_those_of_a_folder_from_before(
+    cohort_dir: Path, small_config: CohortConfig
+) -> None:
+    settings = json.loads((cohort_dir / "slides" / "composed.json").read_text())
+    assert "external_centres" not in settings["cohort"]
+    assert settings["composer_version"] == 1
+    with pytest.raises(SettingsMismatchError, match="external_centres"):
+        compose_cohort(cohort_dir, small_config.model_copy(update={"external_centres": 2}))

@@ -6,6 +6,7 @@ from wsi_specdec.demo.scanner import (
     CENTRES_FILE,
     Restaining,
     Scanner,
+    centre_scanners,
     external_scanner,
     internal_scanner,
     restain,
@@ -83,3 +84,21 @@ def test_external_scanner_is_what_the_rules_take_from_the_measurements() -> None
     assert scanner.blur_sigma_px == pytest.approx(np.sqrt(max(spread) - min(spread)), abs=1e-3)
     assert scanner.jpeg_quality == chosen["jpeg_quality"] != internal_scanner().jpeg_quality
     assert (scanner.name, scanner.site) != (internal_scanner().name, internal_scanner().site)
+
+
+def test_centre_scanners_follow_from_the_measurements_by_the_same_rules() -> None:
+    measured = read_json(CENTRES_FILE)
+    scanners = centre_scanners()
+    assert len({(s.name, s.site) for s in scanners}) == len(measured["centres"]) == 5
+    spread = [c["point_spread_variance_px2_over_mean"] for c in measured["centres"]]
+    for scanner, centre, variance in zip(scanners, measured["centres"], spread, strict=True):
+        assert scanner.restaining is not None
+        np.testing.assert_allclose(scanner.restaining.target, centre["profile"]["stain_matrix"])
+        assert scanner.blur_sigma_px**2 == pytest.approx(variance - min(spread), abs=1e-3)
+        assert scanner.jpeg_quality == centre["jpeg_quality"]
+    ratios = np.array([s.restaining.ratio for s in scanners if s.restaining])
+    # Over the mean of the centres, within one organ.
+    np.testing.assert_allclose(ratios.mean(axis=0), 1, atol=1e-3)
+    scanner_b, same = external_scanner(), scanners[measured["external"]["centre"]]
+    assert same.restaining == scanner_b.restaining
+    assert 0 < same.blur_sigma_px < scanner_b.blur_sigma_px

@@ -172,6 +172,24 @@ def test_pairs(arms: list[str], baseline: str, expected: list[tuple[str, str]]) 
     assert [(pair.arm, pair.baseline) for pair in pairs_of(arms, baseline)] == expected
 
 
+def test_further_pairs_are_listed_once() -> None:
+    arms = ["wd", "sd", "wd+m"]
+    pairs = pairs_of(arms, "wd", [("sd", "wd+m"), ("sd", "wd"), ("sd", "wd+m")])
+    assert [(p.arm, p.baseline) for p in pairs] == [("sd", "wd"), ("wd+m", "wd"), ("sd", "wd+m")]
+    for odd in [("sd", "wd+n"), ("sd", "sd")]:
+        with pytest.raises(ConfigError, match="are not two of the arms wd, sd, wd"):
+            pairs_of(arms, "wd", [odd])
+
+
+def test_further_pairs_are_compared_and_adjusted_with_the_others(build_world: BuildWorld) -> None:
+    world = build_world(internal(20), {"wd": 0.5, "sd": 2.0, "wd+m": 1.0})
+    config = EvaluateConfig(bootstrap=100, pairs=(("sd", "wd+m"),))
+    of_slides = [d for d in world.results(config)["differences"] if d["metric"] == "accuracy"]
+    pairs = [(d["arm"], d["baseline"]) for d in of_slides]
+    assert pairs == [("sd", "wd"), ("wd+m", "wd"), ("sd", "wd+m")]
+    assert [d["p_adjusted"] for d in of_slides] == holm([d["p"] for d in of_slides])
+
+
 def test_arms_must_have_the_same_seeds(build_world: BuildWorld) -> None:
     world = build_world(internal(8), {"wd": 1.0, "sd": 1.0}, seeds=(0, 1))
     world.runs["sd"].pop()

@@ -373,6 +373,24 @@ def test_no_tile_labels_leave_patches_undefined(two_sites: World) -> None:
     assert patch["auroc"]["n"] == 0
 
 
+def test_tiles_of_normal_slides_need_no_annotation(build_world: BuildWorld) -> None:
+    """Where others have tile labels: then all their tiles are normal, as in training."""
+    slides = [Slide(f"s{n}", Path("x.tif"), f"p{n}", n % 2, "internal") for n in range(6)]
+    world = build_world(slides, {"sd": 1.0})
+    labelled = {slide.slide_id: slide.label for slide in slides}
+    counts = {name: int((truth.label >= 0).sum()) for name, truth in world.stores.items()}
+    for name, truth in world.stores.items():
+        if labelled[name] == 0:
+            counts[name] = len(truth.label)
+            truth.label[:] = -1
+    patch = world.results()["arms"]["sd"]["cohorts"]["internal"]["patch"]["auroc"]
+    assert patch["n"] == sum(counts.values())
+    # An annotation that says of no tile what it is leaves them all unknown.
+    world.slides[:] = [replace(s, annotation_path=Path("a.xml")) for s in world.slides]
+    patch = world.results()["arms"]["sd"]["cohorts"]["internal"]["patch"]["auroc"]
+    assert patch["n"] == sum(counts[name] for name, label in labelled.items() if label == 1)
+
+
 def test_scores_of_other_tiles_are_refused(build_world: BuildWorld) -> None:
     slides = [Slide("s0", Path("x.tif"), "p0", 0, "internal")]
     world = build_world(slides, {"sd": 1.0})
@@ -383,8 +401,9 @@ def test_scores_of_other_tiles_are_refused(build_world: BuildWorld) -> None:
     for wrong in (coords + 8, coords[:-1]):
         count = len(wrong)
         write_scores(path, wrong, probs[:count], probs[:count], ["tumour"], {})
-        with pytest.raises(StoreError, match=r"s0\.parquet are of .* tiles"):
+        with pytest.raises(StoreError, match=r"s0\.parquet are of .* tiles") as caught:
             world.results()
+        assert ("without `min_tissue` and `quality`" in str(caught.value)) == (count < len(coords))
 
 
 def test_a_manifest_without_cohorts_says_what_to_do(build_world: BuildWorld) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from wsi_specdec.config import (
     AggregateConfig,
     ArmConfig,
+    DatasetConfig,
     EvaluateConfig,
     PipelineConfig,
     ProcessConfig,
@@ -19,6 +20,7 @@ from wsi_specdec.errors import (
     LeakError,
     ManifestError,
     ModelError,
+    NotEnoughDataError,
     SettingsMismatchError,
     WsiSpecdecError,
 )
@@ -88,6 +90,36 @@ def test_missing_settings_are_named(write: Write, tmp_path: Path) -> None:
         run_pipeline(PipelineConfig(manifest=write(COMPLETE)))
     with pytest.raises(ConfigError, match="'manifest' is missing"):
         run_pipeline(PipelineConfig(out=tmp_path / "out"))
+
+
+def test_slides_come_from_a_manifest_or_from_a_data_set(write: Write, tmp_path: Path) -> None:
+    manifest, out = write(COMPLETE), tmp_path / "out"
+    panda = DatasetConfig(name="panda", internal=("karolinska",))
+    for given, message in (
+        ({"manifest": manifest, "data": tmp_path}, "either a manifest or the folder"),
+        ({"data": tmp_path}, r"none under 'dataset': start from .*panda\.yaml"),
+        ({"dataset": panda}, "'data' is missing"),
+        ({"dataset": panda, "data": tmp_path}, r"(?s)holds no train\.csv.*train_images"),
+    ):
+        with pytest.raises((ConfigError, ManifestError), match=message):
+            run_pipeline(PipelineConfig.model_validate({"out": out, **given}))
+    assert not out.exists()
+
+
+def test_slides_without_labels_need_truth_about_tiles_and_no_threshold_to_choose(
+    write: Write, tmp_path: Path
+) -> None:
+    text = COMPLETE.replace("label,split", "label,split,annotation_path")
+    text = text.replace("p5,1,internal", "p5,,internal,e.xml")
+    fixed = AggregateConfig(threshold_rule="fixed", calibration="none")
+    config = PipelineConfig(
+        manifest=write(text), out=tmp_path, evaluate=EvaluateConfig(baseline="sd")
+    )
+    with pytest.raises(ManifestError, match="have no label: e"):
+        run_pipeline(config)
+    # Past this check, the slides themselves are missing.
+    with pytest.raises(NotEnoughDataError):
+        run_pipeline(config.model_copy(update={"aggregate": fixed}))
 
 
 def test_a_folder_of_another_run_is_refused(write: Write, tmp_path: Path) -> None:

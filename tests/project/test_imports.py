@@ -15,6 +15,7 @@ LIGHT_ROOMS = (
     "cli",
     "cohort",
     "config",
+    "datasets",
     "images",
     "packing",
     "runner",

@@ -30,5 +30,10 @@ def test_the_promised_pipelines_are_there() -> None:
         "tile_train_aggregate",
         "process_folder",
         "compare_stain_normalisation",
+        "panda",
+        "panda_reverse",
+        "camelyon16",
+        "camelyon17",
+        "peso",
     }
     assert promised <= {path.stem for path in FILES}

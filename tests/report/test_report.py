@@ -21,6 +21,8 @@ from wsi_specdec.errors import RunDirectoryError, StoreError, WsiSpecdecError
 from wsi_specdec.evaluation import results_schema
 from wsi_specdec.files import write_json
 from wsi_specdec.report import read_run, write_report
+from wsi_specdec.report.gallery import Card, make_cards
+from wsi_specdec.report.heatmaps import write_heatmaps
 from wsi_specdec.report.images import read_rgb
 from wsi_specdec.report.tile_gallery import make_tile_shelves
 from wsi_specdec.report.views import question_text
@@ -191,6 +193,28 @@ def test_slides_show_calls_beside_the_truth(reported: Reported) -> None:
     assert "✗ negative, wrong" in page.text
     assert "✓ positive, right" in page.text
     assert "threshold 0.432" in page.text
+
+
+def test_truth_is_that_of_the_tiles(comparison: FakeRun) -> None:
+    """A mask's values mean what the settings say, and it may be far too large to be drawn."""
+
+    def card_of(slide_id: str) -> Card:
+        run = read_run(comparison.path)
+        write_heatmaps(run)
+        cards = make_cards(run, 8)
+        return next(card for card in cards if card.slide_id == slide_id)
+
+    store = comparison.path / "tiles" / "external-3.zarr"
+    array = zarr.open_group(store, mode="r+")["label"]
+    assert isinstance(array, zarr.Array)
+    labels = np.zeros(array.shape, np.int16)
+    labels[:3], labels[-5:] = 1, -1
+    array[:] = labels
+    (comparison.path / "slides" / "external-3.truth.png").unlink()
+    share = 100 * 3 / (len(labels) - 5)
+    assert card_of("external-3").truth_caption == f"tumour in {share:.1f} % of the tiles"
+    array[:] = -1
+    assert card_of("external-3").truth_picture is None
 
 
 def test_tiles_are_the_highest_and_the_most_wrong(comparison: FakeRun) -> None:
@@ -406,7 +430,6 @@ def test_a_hundred_slides_stay_small(tmp_path: Path, make_run: MakeRun) -> None:
         "arms/wd/seed-0/scores/internal-0.parquet",
         "previews/internal-0.thumbnail.jpg",
         "previews/external-3.tissue.png",
-        "slides/external-3.truth.png",
         "tiles/internal-0.zarr",
     ],
 )

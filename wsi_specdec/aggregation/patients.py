@@ -1,7 +1,7 @@
 """From the calls of a patient's slides to one call."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,7 +14,9 @@ _GRAVEST: tuple[CallState, ...] = ("failed", "skipped", "empty")
 
 
 def roll_up(calls: Sequence[Call], aggregator: Aggregator) -> list[PatientCall]:
-    """Make one call for each patient, in the order in which they appear.
+    """Make one call for each patient of a cohort, in the order in which they appear.
+
+    One who stands in several external cohorts gets a call in each, of the slides that are in it.
 
     - `max`: the highest score of the slides, called and referred as a slide of that score.
     - `mean`: the mean of the scores, likewise.
@@ -30,10 +32,17 @@ def roll_up(calls: Sequence[Call], aggregator: Aggregator) -> list[PatientCall]:
     aggregator
         Its rule and threshold.
     """
-    of_patient: dict[str, list[Call]] = defaultdict(list)
+    of_patient: dict[str, dict[str | None, list[Call]]] = defaultdict(lambda: defaultdict(list))
     for call in calls:
-        of_patient[call.patient_id].append(call)
-    return [_patient(own, aggregator) for own in of_patient.values()]
+        of_patient[call.patient_id][call.cohort].append(call)
+    return [_patient(own, aggregator) for each in of_patient.values() for own in _cohorts(each)]
+
+
+def _cohorts(of_cohort: Mapping[str | None, list[Call]]) -> list[list[Call]]:
+    """Part a patient's slides by cohort; those that are in none count with the first."""
+    named = [own for cohort, own in of_cohort.items() if cohort is not None]
+    loose = of_cohort.get(None, [])
+    return [[*named[0], *loose], *named[1:]] if named else [loose]
 
 
 def _patient(slides: Sequence[Call], aggregator: Aggregator) -> PatientCall:

@@ -1,5 +1,9 @@
 """`compare`: arms × seeds on one cohort."""
 
+from typing import Annotated
+
+import typer
+
 from wsi_specdec.cli.options import (
     Json,
     Overwrite,
@@ -23,6 +27,13 @@ def compare(
     out: OptionalOut = None,
     manifest: OptionalManifest = None,
     data: OptionalData = None,
+    leave_one_site_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-one-site-out",
+            help="Each site of the manifest is the external cohort in turn (docs/compare.md).",
+        ),
+    ] = False,
     workers: Workers = None,
     scheduler: Scheduler = None,
     settings: Set = None,
@@ -35,6 +46,8 @@ def compare(
     Example: wsi-specdec compare pipelines/compare_stain_normalisation.yaml --manifest slides.csv
     --out comparison
 
+    With --leave-one-site-out the manifest's column 'site' says who is external, site by site.
+
     A public data set needs no manifest: wsi-specdec compare pipelines/panda.yaml --data PANDA
     --out panda
     """
@@ -45,7 +58,8 @@ def compare(
     from wsi_specdec.pipeline import run_pipeline
 
     set_output(quiet=quiet, as_json=json)
-    changed = with_flags(loaded, {"out": out, "manifest": manifest, "data": data})
+    flags = {"out": out, "manifest": manifest, "data": data}
+    changed = with_flags(loaded, flags | ({"leave_out": "site"} if leave_one_site_out else {}))
     changed = with_runner(changed, workers, scheduler)
     finished = run_pipeline(override(changed, settings or []), overwrite=overwrite)
     show(finished, quiet=quiet, as_json=json)

@@ -21,6 +21,10 @@ def show(finished: "Finished", *, quiet: bool, as_json: bool) -> None:
     from wsi_specdec.keys import CALLS_FILE, RESULTS_FILE
     from wsi_specdec.report import print_results
 
+    if finished.joined is not None:
+        _show_joined(finished, quiet=quiet, as_json=as_json)
+        finish(finished.tiling)
+        return
     files = {"calls": finished.out / CALLS_FILE, "report": finished.report}
     if finished.results is not None:
         files = {"results": finished.out / RESULTS_FILE, **files}
@@ -32,6 +36,15 @@ def show(finished: "Finished", *, quiet: bool, as_json: bool) -> None:
         print_results(finished.results, Console())
         _name_files(files)
     finish(finished.tiling)
+
+
+def _show_joined(finished: "Finished", *, quiet: bool, as_json: bool) -> None:
+    """Print what a comparison that leaves sites out came to."""
+    if as_json:
+        print_json({"report": finished.report, "leave_one_out": finished.joined})
+    elif not quiet:
+        typer.echo(finished.report.read_text(encoding="utf-8"))
+        _name_files({"report": finished.report})
 
 
 def show_calls(

@@ -1,12 +1,12 @@
 """Studies: one method against another on images that differ in a stated way: docs/studies/."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from wsi_specdec.config.augment import AugmentConfig, ColourJitter, StainJitter, StrongAugment
-from wsi_specdec.config.base import Count, Fraction, Positive, StageConfig
+from wsi_specdec.config.base import Count, Fraction, NonNegative, Positive, StageConfig
 from wsi_specdec.config.calls import EvaluateConfig
 from wsi_specdec.config.packing import Name
 from wsi_specdec.config.training import TrainConfig
@@ -14,6 +14,9 @@ from wsi_specdec.config.whole import ArmConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 LearnedSplit = Literal["train", "validation", "internal"]
+Shift = Literal[
+    "blur", "sharpening", "brighter", "darker", "contrast", "hue", "jpeg", "resolution", "noise"
+]
 _SHARES: dict[LearnedSplit, float] = {"train": 0.6, "validation": 0.15, "internal": 0.25}
 
 
@@ -123,12 +126,67 @@ class RobustnessConfig(ImageStudyConfig):
     """Models trained on clean images, tested on shifted ones: docs/studies/robustness.md."""
 
     kind: Literal["robustness"] = "robustness"
+    # Of the test images, each at five strengths.
+    shifts: tuple[Shift, ...] = get_args(Shift)
+    # Centres of CAMELYON17 whose stains test images are moved to, a fifth of the way at a time.
+    centres: tuple[Annotated[int, Field(ge=0, le=4)], ...] = (0, 1, 2, 3, 4)
+
+    @model_validator(mode="after")
+    def _shifts_differ(self) -> "RobustnessConfig":
+        for name, values in (("shifts", self.shifts), ("centres", self.centres)):
+            if len(set(values)) != len(values):
+                msg = f"{name} must differ, got {list(values)}"
+                raise ValueError(msg)
+        if not self.shifts and not self.centres:
+            msg = "there is nothing to test: name shifts, centres, or both"
+            raise ValueError(msg)
+        return self
+
+
+class LinearConfig(StageConfig):
+    """Linear models of two samples with two features, and how they are trained."""
+
+    # Strength of the weak feature, and those that the strong one has in turn.
+    weak: Positive = 2.0
+    strong: Annotated[tuple[Positive, ...], Field(min_length=2)] = (2.0, 3.0, 4.0, 5.0, 6.0)
+    # Least and greatest angle of the rotation that shares features out, in degrees; each seed
+    # draws its own. Below 45 both features help.
+    angles: tuple[Annotated[float, Field(gt=0, lt=45)], Annotated[float, Field(gt=0, lt=45)]] = (
+        20.0,
+        40.0,
+    )
+    parameters: Annotated[int, Field(ge=2)] = 50
+    weight_decay: Positive = 0.02
+    sd_coef: Positive = 0.1
+    lr: Positive = 0.1
+    steps: Count = 5000
+
+
+class MoonsConfig(StageConfig):
+    """Two moons, and the network that is trained on them."""
+
+    # Points of each moon, what lies between the moons, and the deviation of the points.
+    points: Annotated[int, Field(ge=10)] = 150
+    gap: NonNegative = 0.2
+    noise: NonNegative = 0.1
+    # What lies between the moons in tests; below 0 they reach into each other.
+    test_gaps: Annotated[tuple[float, ...], Field(min_length=1)] = (0.2, 0.0, -0.25, -0.5)
+    test_points: Annotated[int, Field(ge=10)] = 1000
+    hidden: Count = 500
+    lr: Positive = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    steps: Count = 1000
+    weight_decays: tuple[Positive, ...] = (0.0001, 0.001, 0.01)
+    sd_coefs: tuple[Positive, ...] = (0.01, 0.1, 1.0)
 
 
 class StarvationConfig(StudyConfig):
     """Gradient starvation in systems of two features: docs/studies/starvation.md."""
 
     kind: Literal["starvation"] = "starvation"
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    linear: LinearConfig = Field(default_factory=LinearConfig)
+    moons: MoonsConfig = Field(default_factory=MoonsConfig)
 
 
 class StainPatchesConfig(ImageStudyConfig):

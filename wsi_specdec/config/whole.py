@@ -55,6 +55,8 @@ class PipelineConfig(StageConfig):
     splits: dict[str, Fraction] = Field(
         default_factory=lambda: {"train": 0.6, "validation": 0.15, "internal": 0.25}
     )
+    # Each site (or scanner) in turn is external, and the others are divided: docs/compare.md.
+    leave_out: Literal["site", "scanner"] | None = None
     tile: TileConfig = Field(default_factory=TileConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     arms: Annotated[tuple[ArmConfig, ...], Field(min_length=1)] = Field(

@@ -1,5 +1,7 @@
 """Compose the built-in cohort: slides of real patches, with their truth beside them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,16 +12,27 @@ from wsi_specdec.cohort import Slide, write_manifest
 from wsi_specdec.config import CohortConfig, differences
 from wsi_specdec.demo.cases import Case, assign_cases
 from wsi_specdec.demo.layout import Layout, make_layout
-from wsi_specdec.demo.packed import DATA, INDEX_FILE, PATCH_MPP, PATCH_PX, Patches, load_patches
+from wsi_specdec.demo.packed import (
+    PATCH_MPP,
+    PATCH_PX,
+    Patches,
+    load_patches,
+    patches_sha256,
+)
 from wsi_specdec.demo.painting import Placement, arrange, paint
 from wsi_specdec.demo.pyramid import write_pyramid
-from wsi_specdec.demo.scanner import CENTRES_FILE, Scanner, external_scanner, internal_scanner
+from wsi_specdec.demo.scanner import (
+    CENTRES_FILE,
+    Scanner,
+    centre_scanners,
+    external_scanner,
+    internal_scanner,
+)
 from wsi_specdec.errors import SettingsMismatchError
 from wsi_specdec.files import (
     atomic_path,
     read_json,
     remove_partials,
-    sha256_of,
     sha256_of_file,
     write_json,
 )
@@ -40,7 +53,9 @@ _DESCRIPTION: Final = (
 def compose_cohort(out: Path, config: CohortConfig) -> list[Slide]:
     """Compose the cohort's slides into `out`/slides, and write `out`/slides.csv.
 
-    Each slide is a case of its own patients: `<slide_id>.tif` (pyramidal, 4 µm per pixel, patches
+    Each case is of patients of its own, and is one slide; cases of `external` are shown by further
+    scanners too if `config.external_centres` asks for it, each time the very same arrangement. A
+    slide is `<slide_id>.tif` (pyramidal, 4 µm per pixel, patches
     on a grid of 50 pixels from the corner), `<slide_id>.truth.png` (255 where a cell is tumour; it
     covers the whole slide, 5 pixels a cell) and `<slide_id>.truth.json` (label, patients, where
     each patch lies, scanner). A slide whose truth stands is not composed again.
@@ -65,19 +80,49 @@ def compose_cohort(out: Path, config: CohortConfig) -> list[Slide]:
         If the packed patches cannot fill so many slides.
     """
     patches = load_patches()
-    cases = assign_cases(patches, config)
+    scans = _scans(assign_cases(patches, config), config.external_centres)
     folder = out / SLIDES_DIR
     _claim(folder, config)
     slides = []
-    with progress("composing slides", len(cases)) as tick:
-        for case in cases:
-            slide = _slide_of(case, folder)
+    with progress("composing slides", len(scans)) as tick:
+        for scan in scans:
+            slide = _slide_of(scan, folder)
             if not _is_complete(slide):
-                _compose(case, slide, patches, config.seed)
+                _compose(scan, slide, patches, config.seed)
             slides.append(slide)
             tick(note=slide.slide_id)
     write_manifest(slides, out / MANIFEST_FILE)
     return slides
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """One case as one scanner shows it: one slide."""
+
+    case: Case
+    scanner: Scanner
+    split: str
+    slide_id: str
+
+
+def _scans(cases: Sequence[Case], per_centre: int) -> list[_Scan]:
+    """List the cases' own slides, and then those that the centres' scanners make of the same."""
+    scans = [_Scan(c, _scanner_of(c), c.split, f"composed-{c.number:03d}") for c in cases]
+    outside = [case for case in cases if case.split == EXTERNAL]
+    positive, negative = ([c for c in outside if c.label == label] for label in (1, 0))
+    # Half of them with cancer, as in every cohort.
+    chosen = [*positive[: per_centre // 2], *negative[: per_centre - per_centre // 2]]
+    for number, scanner in enumerate(centre_scanners()):
+        scans += [
+            _Scan(
+                case,
+                scanner,
+                f"{EXTERNAL}-centre-{number}",
+                f"composed-{case.number:03d}-centre-{number}",
+            )
+            for case in sorted(chosen, key=lambda case: case.number)
+        ]
+    return scans
 
 
 def truth_path(slide_path: Path, suffix: str) -> Path:
@@ -87,10 +132,14 @@ def truth_path(slide_path: Path, suffix: str) -> Path:
 
 def _claim(folder: Path, config: CohortConfig) -> None:
     """Write the settings into the folder, or compare them with those it was made with."""
+    asked = config.model_dump(mode="json")
+    if not config.external_centres:
+        # Not a setting that changes anything in folders from before there was one.
+        del asked["external_centres"]
     wanted = {
-        "cohort": config.model_dump(mode="json"),
+        "cohort": asked,
         "composer_version": _COMPOSER_VERSION,
-        "patches_sha256": _patches_hash(),
+        "patches_sha256": patches_sha256(),
         "scanners_sha256": sha256_of_file(CENTRES_FILE),
     }
     path = folder / SETTINGS_FILE
@@ -109,28 +158,20 @@ def _claim(folder: Path, config: CohortConfig) -> None:
         raise SettingsMismatchError(msg)
 
 
-def _patches_hash() -> str:
-    """Hash of the index and the mosaics, so that other patches are other settings."""
-    files = [DATA / INDEX_FILE, *sorted(DATA.glob("*.webp"))]
-    return sha256_of({path.name: sha256_of_file(path) for path in files})
-
-
 def _scanner_of(case: Case) -> Scanner:
     return external_scanner() if case.split == EXTERNAL else internal_scanner()
 
 
-def _slide_of(case: Case, folder: Path) -> Slide:
-    slide_id = f"composed-{case.number:03d}"
-    path = folder / f"{slide_id}.tif"
-    scanner = _scanner_of(case)
+def _slide_of(scan: _Scan, folder: Path) -> Slide:
+    path = folder / f"{scan.slide_id}.tif"
     return Slide(
-        slide_id=slide_id,
+        slide_id=scan.slide_id,
         path=path,
-        patient_id=case.case_id,
-        label=case.label,
-        split=case.split,
-        site=scanner.site,
-        scanner=scanner.name,
+        patient_id=scan.case.case_id,
+        label=scan.case.label,
+        split=scan.split,
+        site=scan.scanner.site,
+        scanner=scan.scanner.name,
         mpp=PATCH_MPP,
         annotation_path=truth_path(path, "png"),
     )
@@ -142,10 +183,10 @@ def _is_complete(slide: Slide) -> bool:
     return all(path.is_file() for path in paths)
 
 
-def _compose(case: Case, slide: Slide, patches: Patches, seed: int) -> None:
+def _compose(scan: _Scan, slide: Slide, patches: Patches, seed: int) -> None:
     """Compose one slide and write its three files, the truth last."""
+    case, scanner = scan.case, scan.scanner
     rng = np.random.default_rng([seed, case.number])
-    scanner = _scanner_of(case)
     layout = make_layout(len(case.tumour), len(case.normal), rng)
     placements = arrange(patches, case, layout, rng)
     image = scanner.scan(paint(patches, placements, layout, rng))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_specdec.errors import StoreError
+from wsi_specdec.files import sha256_of, sha256_of_file
 
 PATCH_PX: Final = 50
 # Each patch stands in a cell one pixel wider on every side, filled by repeating its edge: the
@@ -62,6 +63,12 @@ def load_patches() -> Patches:
         If the index or a mosaic is missing or does not fit the other.
     """
     return read_packed(DATA)
+
+
+def patches_sha256() -> str:
+    """Hash of the index and the mosaics, so that other patches are other settings."""
+    files = [DATA / INDEX_FILE, *sorted(DATA.glob("*.webp"))]
+    return sha256_of({path.name: sha256_of_file(path) for path in files})
 
 
 def read_packed(folder: Path) -> Patches:

@@ -1,4 +1,4 @@
-"""The two scanners of the composed cohort: the source's own, and one that was measured."""
+"""The scanners of the composed cohort: the source's own, and those that were measured."""
 
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -106,6 +106,35 @@ def external_scanner() -> Scanner:
         jpeg_quality=measured["jpeg_quality"],
         blur_sigma_px=measured["blur_sigma_px"],
         restaining=Restaining(source, target, (haematoxylin, eosin)),
+    )
+
+
+@cache
+def centre_scanners() -> tuple[Scanner, ...]:
+    """Return a scanner for each of the five CAMELYON17 centres, in the order of their numbers.
+
+    Stains, concentrations, sharpness and JPEG quality follow from the measurements by the rules of
+    scanner B, but for the blur: here it is that between the sharpest centre and this one.
+    """
+    measured = read_json(CENTRES_FILE)
+    source, centres = _as_matrix(measured["reference"]["stain_matrix"]), measured["centres"]
+    strengths = np.array([each["profile"]["max_concentrations"] for each in centres])
+    ratios = strengths / strengths.mean(axis=0)
+    spread = np.array([each["point_spread_variance_px2_over_mean"] for each in centres])
+    blur = np.sqrt(spread - spread.min())
+    return tuple(
+        Scanner(
+            f"scanner-centre-{each['centre']}",
+            f"composed-centre-{each['centre']}",
+            jpeg_quality=each["jpeg_quality"],
+            blur_sigma_px=round(float(blur[row]), 4),
+            restaining=Restaining(
+                source,
+                _as_matrix(each["profile"]["stain_matrix"]),
+                (round(float(ratios[row, 0]), 4), round(float(ratios[row, 1]), 4)),
+            ),
+        )
+        for row, each in enumerate(centres)
     )
 
 

@@ -33,13 +33,22 @@ class Pair:
     baseline: str
 
 
-def pairs_of(arms: Sequence[str], baseline: str) -> list[Pair]:
+def pairs_of(
+    arms: Sequence[str], baseline: str, also: Sequence[tuple[str, str]] = ()
+) -> list[Pair]:
     """List what is compared: each arm with the baseline, and `a+x` with `<baseline>+x` too.
+
+    Parameters
+    ----------
+    also
+        Further pairs, of an arm and what it is compared with; those that are listed anyway are
+        not listed twice.
 
     Raises
     ------
     ConfigError
-        If there are several arms and the baseline is none of them.
+        If there are several arms and the baseline is none of them, or a further pair names what is
+        no arm or an arm twice.
 
     Examples
     --------
@@ -62,13 +71,19 @@ def pairs_of(arms: Sequence[str], baseline: str) -> list[Pair]:
         sibling = f"{baseline}+{rest}"
         if plus and head != baseline and sibling in arms:
             pairs.append(Pair(arm, sibling))
-    return pairs
+    for arm, other in also:
+        if arm == other or not {arm, other} <= set(arms):
+            msg = f"evaluate.pairs: {arm!r} and {other!r} are not two of the arms {', '.join(arms)}"
+            raise ConfigError(msg)
+        pairs.append(Pair(arm, other))
+    return list(dict.fromkeys(pairs))
 
 
 def compare_arms(
     resampled: Mapping[tuple[str, str], Mapping[str, Mapping[str, Resampled]]],
     pairs: Sequence[Pair],
     confidence: float,
+    compared: Sequence[tuple[str, str]] = COMPARED,
 ) -> list[dict[str, Any]]:
     """Compare every pair in every cohort, p-values adjusted by Holm over the pairs.
 
@@ -80,6 +95,8 @@ def compare_arms(
         From `pairs_of`.
     confidence
         For one 0.95.
+    compared
+        What is compared, as unit and metric.
 
     Returns
     -------
@@ -87,7 +104,7 @@ def compare_arms(
     """
     rows = []
     for (cohort, unit), arms in resampled.items():
-        for compared_unit, metric in COMPARED:
+        for compared_unit, metric in compared:
             if compared_unit != unit:
                 continue
             for pair in pairs:

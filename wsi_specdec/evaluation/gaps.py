@@ -1,16 +1,20 @@
 """How much worse an arm does outside: each metric on external cohorts minus on the internal one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wsi_specdec.keys import EXTERNAL, INTERNAL
-from wsi_specdec.metrics import Measure, gap
+from wsi_specdec.metrics import Difference, Measure, gap
 
 # By cohort and unit, then arm, then metric.
 Measured = Mapping[tuple[str, str], Mapping[str, Mapping[str, Measure]]]
+# Takes the external cohort, the arm and the metric.
+Between = Callable[[str, str, str], Difference | None]
 
 
-def gaps_of(measured: Measured, cohorts: Sequence[str]) -> list[dict[str, Any]]:
+def gaps_of(
+    measured: Measured, cohorts: Sequence[str], between: Between = lambda *_: None
+) -> list[dict[str, Any]]:
     """List the gap of every arm, unit and metric between each external cohort and the internal.
 
     Parameters
@@ -19,6 +23,8 @@ def gaps_of(measured: Measured, cohorts: Sequence[str]) -> list[dict[str, Any]]:
         All measures.
     cohorts
         Names of the cohorts; there are no gaps without an internal and an external one.
+    between
+        Gives the difference where the cohorts share patients; None where they share none.
 
     Returns
     -------
@@ -36,16 +42,18 @@ def gaps_of(measured: Measured, cohorts: Sequence[str]) -> list[dict[str, Any]]:
             for arm, metrics in arms.items():
                 within = measured[INTERNAL, unit][arm]
                 for metric, external in metrics.items():
-                    rows.append(_row((arm, cohort, unit, metric), external, within[metric]))
+                    found = between(cohort, arm, metric) or gap(external, within[metric])
+                    ends = (within[metric].value, external.value)
+                    rows.append(_row((arm, cohort, unit, metric), ends, found))
     return rows
 
 
-def _row(names: tuple[str, str, str, str], external: Measure, internal: Measure) -> dict[str, Any]:
-    found = gap(external, internal)
+def _row(
+    names: tuple[str, str, str, str], ends: tuple[float | None, float | None], found: Difference
+) -> dict[str, Any]:
     return {
         **dict(zip(("arm", "cohort", "unit", "metric"), names, strict=True)),
-        "internal": internal.value,
-        "external": external.value,
+        **dict(zip(("internal", "external"), ends, strict=True)),
         "gap": found.delta,
         "ci_low": found.ci_low,
         "ci_high": found.ci_high,

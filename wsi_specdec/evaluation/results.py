@@ -6,14 +6,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import EvaluateConfig
 from wsi_specdec.evaluation.comparisons import compare_arms, pairs_of
 from wsi_specdec.evaluation.costs import with_costs
 from wsi_specdec.evaluation.gaps import gaps_of
 from wsi_specdec.evaluation.localisation import FROC, resample_froc
+from wsi_specdec.evaluation.measuring import (
+    CALIBRATION,
+    GROUPINGS,
+    METRICS_OF,
+    ByArm,
+    grouped,
+    measure_arms,
+    metrics_json,
+)
 from wsi_specdec.evaluation.runs import Evaluated, Runs, cohorts_to_evaluate, read_runs
 from wsi_specdec.evaluation.units import (
     Stores,
@@ -24,42 +31,12 @@ from wsi_specdec.evaluation.units import (
     patient_samples,
     read_tiles,
     slide_samples,
-    subset,
 )
 from wsi_specdec.files import write_json
 from wsi_specdec.keys import SCHEMA_VERSION
-from wsi_specdec.metrics import (
-    METRICS,
-    Measure,
-    Resampled,
-    Sample,
-    measure,
-    measure_all,
-    plan_for,
-    resample,
-)
+from wsi_specdec.metrics import Measure, Sample, plan_for, resample
 
-# Pooled slide scores order slides but are no probabilities: their calibration is measured where
-# the calls hold probabilities too.
-SLIDE_METRICS = (
-    "auroc",
-    "average_precision",
-    "sensitivity",
-    "specificity",
-    "balanced_accuracy",
-    "accuracy",
-    "f1",
-)
-CALIBRATION = ("brier", "ece")
-METRICS_OF = {
-    "patch": (*SLIDE_METRICS, *CALIBRATION),
-    "slide": SLIDE_METRICS,
-    "patient": SLIDE_METRICS,
-}
-GROUPINGS = ("site", "scanner")
 _SCHEMA = "results.schema.json"
-
-ByArm = Mapping[str, Mapping[str, Resampled]]
 
 
 def evaluate(
@@ -107,7 +84,7 @@ def evaluate(
     NotEnoughDataError
         If the manifest names no cohort to evaluate on.
     """
-    pairs = pairs_of(list(runs), config.baseline)
+    pairs = pairs_of(list(runs), config.baseline, config.pairs)
     names = cohorts_to_evaluate(slides)
     judged = [slide for slide in slides if slide.split in names]
     evaluated = read_runs(runs, judged)
@@ -116,7 +93,7 @@ def evaluate(
     for cohort in names:
         for unit, found in _resample_cohort(judged, cohort, evaluated, stores, config).items():
             resampled[cohort, unit] = found
-    measured = {key: _measure_all(arms, config) for key, arms in resampled.items()}
+    measured = {key: measure_arms(arms, config) for key, arms in resampled.items()}
     compared = {key: arms for key, arms in resampled.items() if key[0] not in chosen_on}
     arms = {
         arm: {
@@ -198,65 +175,12 @@ def _resample_cohort(
     return found
 
 
-def _measure_all(arms: ByArm, config: EvaluateConfig) -> dict[str, dict[str, Measure]]:
-    return {
-        arm: {name: measure(each, config.confidence) for name, each in metrics.items()}
-        for arm, metrics in arms.items()
-    }
-
-
 def _arm_in_cohort(
     measured: Mapping[str, Mapping[str, Measure]],
     sample: Sample,
     members: Sequence[Slide],
     config: EvaluateConfig,
 ) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        unit: {name: each.to_json() for name, each in metrics.items()}
-        for unit, metrics in measured.items()
-    }
-    groups = {column: _by_group(sample, members, column, config) for column in GROUPINGS}
-    for column, found in groups.items():
-        out[f"by_{column}"] = {
-            group: {name: each.to_json() for name, each in metrics.items()}
-            for group, metrics in found.items()
-        }
-    out["worst_group"] = _worst(groups)
-    return out
-
-
-def _by_group(
-    sample: Sample, slides: Sequence[Slide], column: str, config: EvaluateConfig
-) -> dict[str, dict[str, Measure]]:
-    """Measure slides by site or scanner; nothing where fewer than two groups are named."""
-    groups = np.array([getattr(slide, column) or "" for slide in slides], dtype=np.str_)
-    names = sorted(set(groups.tolist()) - {""})
-    if len(names) < 2:
-        return {}
-    return {
-        name: measure_all(
-            subset(sample, groups == name),
-            SLIDE_METRICS,
-            resamples=config.bootstrap,
-            confidence=config.confidence,
-            seed=config.seed,
-        )
-        for name in names
-    }
-
-
-def _worst(groups: Mapping[str, Mapping[str, Mapping[str, Measure]]]) -> dict[str, Any]:
-    """Return, for each metric, the group where it is worst, over sites and scanners."""
-    worst: dict[str, Any] = {}
-    for metric in SLIDE_METRICS:
-        sign = 1 if METRICS[metric].higher_is_better else -1
-        found = [
-            (sign * value, column, group, measures[metric])
-            for column, by_name in groups.items()
-            for group, measures in by_name.items()
-            if (value := measures[metric].value) is not None
-        ]
-        if found:
-            _, column, group, lowest = min(found, key=lambda each: each[:3])
-            worst[metric] = {"column": column, "group": group, **lowest.to_json()}
-    return worst
+    out: dict[str, Any] = {unit: metrics_json(metrics) for unit, metrics in measured.items()}
+    names = {column: [getattr(s, column) or "" for s in members] for column in GROUPINGS}
+    return out | grouped(sample, names, config)

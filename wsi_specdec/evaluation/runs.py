@@ -66,7 +66,7 @@ def read_runs(runs: Runs, slides: Sequence[Slide]) -> Evaluated:
         If a run lacks a slide, or has no call for one that another run has called.
     """
     ordered = {arm: tuple(sorted(each, key=lambda run: run.seed)) for arm, each in runs.items()}
-    _check_seeds(ordered)
+    check_seeds({arm: [run.seed for run in each] for arm, each in ordered.items()})
     calls = {
         arm: tuple({call.slide_id: call for call in read_calls(run.calls)} for run in each)
         for arm, each in ordered.items()
@@ -104,8 +104,19 @@ def cohorts_to_evaluate(slides: Sequence[Slide]) -> list[str]:
     return names
 
 
-def _check_seeds(runs: Mapping[str, tuple[SeedRun, ...]]) -> None:
-    seeds = {arm: [run.seed for run in each] for arm, each in runs.items()}
+def check_seeds(seeds: Mapping[str, list[int]]) -> None:
+    """Refuse arms that were not all run with the same seeds.
+
+    Parameters
+    ----------
+    seeds
+        Of each arm, ascending.
+
+    Raises
+    ------
+    ConfigError
+        If there are no arms, an arm has no runs, arms differ or a seed stands twice.
+    """
     if not seeds or any(not each for each in seeds.values()):
         msg = f"there is nothing to evaluate: runs of each arm are {seeds}"
         raise ConfigError(msg)

@@ -139,6 +139,9 @@ class Tiles:
 def read_tiles(slides: Sequence[Slide], evaluated: Evaluated, stores: Stores) -> Tiles:
     """Read every run's tile scores, joined to the tiles' truth by coordinates.
 
+    Where truth about tiles is known of any slide, all tiles of slides of label 0 that have no
+    annotation are of label 0, as they are in training.
+
     Parameters
     ----------
     slides
@@ -155,6 +158,8 @@ def read_tiles(slides: Sequence[Slide], evaluated: Evaluated, stores: Stores) ->
     """
     having = [(s, stores[s.slide_id]) for s in slides if s.slide_id in stores]
     truths = [(s, np.asarray(store.coords), np.asarray(store.label)) for s, store in having]
+    if any((labels != UNKNOWN_LABEL).any() for _, _, labels in truths):
+        truths = [(s, coords, _of_normal(s, labels)) for s, coords, labels in truths]
     known = [truth for truth in truths if (truth[2] != UNKNOWN_LABEL).any()]
     scores = {
         arm: tuple(tuple(_tile_scores(run, s, coords) for s, coords, _ in known) for run in runs)
@@ -189,6 +194,14 @@ def subset(sample: Sample, mask: NDArray[np.bool_]) -> Sample:
     return Sample(sample.labels[mask], patients, sample.scores[:, mask], sample.calls[:, mask])
 
 
+def _of_normal(slide: Slide, labels: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return the tiles' labels, all 0 where nothing but the slide's own label 0 is known."""
+    annotated = slide.annotation_path is not None or (labels != UNKNOWN_LABEL).any()
+    if slide.label != 0 or annotated:
+        return labels
+    return np.zeros_like(labels)
+
+
 def _tile_scores(run: SeedRun, slide: Slide, wanted: Ints) -> Floats:
     path = scores_path(run.scores, slide.slide_id)
     coords, probabilities = positive_scores(path)
@@ -198,6 +211,12 @@ def _tile_scores(run: SeedRun, slide: Slide, wanted: Ints) -> Floats:
             f"the scores in {path} are of {len(coords)} tiles that are not the "
             f"{len(wanted)} of the slide's store; run `wsi-specdec score` again"
         )
+        if len(coords) < len(wanted):
+            msg += (
+                ", without `min_tissue` and `quality` of the section `score` if they were set: "
+                "tiles that these leave out have no score, and truth is compared on all tiles. "
+                "To use fewer tiles, tile with a higher `min_tissue`"
+            )
         raise StoreError(msg)
     return np.asarray(probabilities[order], dtype=np.float64)
 

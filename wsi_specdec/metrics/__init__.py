@@ -55,15 +55,18 @@ from wsi_specdec.metrics.resampling import (
 )
 from wsi_specdec.metrics.robustness import Robustness, best_k, robustness_index
 from wsi_specdec.metrics.sample import Sample
+from wsi_specdec.metrics.sites import MEAN_OF_SITES, Estimate, mean_difference, mean_of_sites
 
 __all__ = [
     "CLUSTERED",
     "DELONG",
     "FROC_RATES",
     "MCNEMAR",
+    "MEAN_OF_SITES",
     "METRICS",
     "Detections",
     "Difference",
+    "Estimate",
     "Interval",
     "Linear",
     "Measure",
@@ -101,6 +104,8 @@ __all__ = [
     "logit_interval",
     "match",
     "mcnemar",
+    "mean_difference",
+    "mean_of_sites",
     "measure",
     "measure_all",
     "method_name",

@@ -102,7 +102,7 @@ def resample(sample: Sample, metrics: Sequence[str], plan: Plan) -> dict[str, Re
     """
     points = {name: _points(sample, name) for name in metrics}
     found = {
-        name: Resampled(sample, name, points[name], np.nan, np.empty(0), np.empty(0))
+        name: _without_resamples(sample, name, points[name])
         for name in metrics
         if any(point.value is None for point in points[name])
     }
@@ -228,9 +228,21 @@ def gap(external: Measure, internal: Measure) -> Difference:
 def measure_all(
     sample: Sample, metrics: Sequence[str], *, resamples: int, confidence: float, seed: int
 ) -> dict[str, Measure]:
-    """Measure several metrics of one sample: `plan_for`, `resample` and `measure` in one."""
-    found = resample(sample, metrics, plan_for(sample, resamples, seed))
-    return {name: measure(each, confidence) for name, each in found.items()}
+    """Measure several metrics of one sample: `plan_for`, `resample` and `measure` in one.
+
+    Only the metrics whose interval takes resamples are resampled, which changes no number.
+    """
+    bare = {name: _without_resamples(sample, name, _points(sample, name)) for name in metrics}
+    found = {name: measure(each, confidence) for name, each in bare.items()}
+    defined = [n for n, each in found.items() if each.value is not None and sample.n_patients > 1]
+    if drawn := [name for name in defined if found[name].ci_low is None]:
+        resampled = resample(sample, drawn, plan_for(sample, resamples, seed))
+        found |= {name: measure(each, confidence) for name, each in resampled.items()}
+    return found
+
+
+def _without_resamples(sample: Sample, name: str, points: tuple[Point, ...]) -> Resampled:
+    return Resampled(sample, name, points, np.nan, np.empty(0), np.empty(0))
 
 
 def _interval(resampled: Resampled, value: float, confidence: float) -> tuple[Interval, str]:

@@ -19,7 +19,8 @@ from wsi_specdec.metrics.point import ECE_BINS, calibration_bins, weighted_kappa
 # Above so many distinct scores, neighbouring ones are tied while resampling. With bins of equal
 # mass an AUROC moves by no more than about 1 / (2 * MAX_DISTINCT), far below its standard error.
 MAX_DISTINCT = 2048
-_BLOCK_ELEMENTS = 1 << 20
+# Half a megabyte of float64, which stays in the cache of a core.
+_BLOCK_ELEMENTS = 1 << 16
 # Tables with more of their cells filled are multiplied as dense ones, which is then faster.
 _DENSE = 0.05
 # Products of counts up to here are exact in float32, and twice as fast.

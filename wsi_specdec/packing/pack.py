@@ -35,14 +35,13 @@ from wsi_specdec.store import (
     TileStore,
     encoded_tile,
     open_store,
+    packed_attributes,
     read_index,
     store_path,
 )
 
 STORE_NAME: Final = "images"
 _PARAMS: Final = "params_sha256"
-_CLASSES: Final = "classes"
-_MPP: Final = "mpp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +190,15 @@ def _finish(
     found = _index(packed, out / PIECES_DIR, former)
     former_rows = read_manifest(out / MANIFEST_FILE) if (out / MANIFEST_FILE).is_file() else []
     slides = manifest_of(listing, found, config, former_rows)
-    attributes = {
-        "slide_id": STORE_NAME,
-        "packed": True,
-        "tile_size_level0_px": config.size,
-        _MPP: config.mpp,
-        _CLASSES: list(listing.classes),
-        "jpeg_quality": config.jpeg_quality if config.codec == "jpeg" else None,
-        "fit": config.fit,
-        "stain_applied": "none",
-        _PARAMS: params,
-    }
+    attributes = packed_attributes(
+        STORE_NAME,
+        size=config.size,
+        classes=listing.classes,
+        params_sha256=params,
+        mpp=config.mpp,
+        jpeg_quality=config.jpeg_quality if config.codec == "jpeg" else None,
+        fit=config.fit,
+    )
     label = [UNKNOWN_LABEL if entry.label is None else entry.label for entry in packed]
     path = store_path(out, STORE_NAME)
     if not packed:

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_specdec.cohort import Slide
+from wsi_specdec.keys import UNKNOWN_LABEL
 from wsi_specdec.report.calls import call_name, is_right, label_name, ranked, score_text
-from wsi_specdec.report.heatmap import outline
+from wsi_specdec.report.heatmap import outline, score_map
 from wsi_specdec.report.heatmaps import is_shown
-from wsi_specdec.report.images import data_uri, fit, read_mask, read_rgb, resize_mask, size_of
+from wsi_specdec.report.images import data_uri, fit, read_mask, read_rgb, size_of
 from wsi_specdec.report.run import Run, SeedFolder
 from wsi_specdec.report.selection import select_slides
 from wsi_specdec.report.tables import title_of_cohort
@@ -25,7 +26,6 @@ _ICON_PX: Final = 112
 # Rows of a table of calls that have pictures.
 _MAX_ICONS: Final = 200
 _TISSUE_GREY: Final = 120
-_IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _choose(run: Run, number: int) -> list[str]:
 def _card(run: Run, slide_id: str, side: int) -> Card:
     slide = run.slides[slide_id]
     thumbnail = fit(run.thumbnail(slide_id), side)
-    truth_picture, truth_caption = _truth(slide, thumbnail)
+    truth_picture, truth_caption = _truth(run, slide, thumbnail)
     return Card(
         slide_id=slide_id,
         facts=_facts(run, slide),
@@ -159,14 +159,21 @@ def _tissue(run: Run, slide_id: str, side: int) -> Picture:
     return picture(drawn, f"Tissue mask of slide {slide_id}: {_share(mask)} of its area")
 
 
-def _truth(slide: Slide, thumbnail: NDArray[np.uint8]) -> tuple[Picture | None, str]:
-    """Outline the annotated tumour; None where there is no annotation that is an image."""
-    path = slide.annotation_path
-    if path is None or path.suffix.lower() not in _IMAGE_SUFFIXES:
+def _truth(run: Run, slide: Slide, thumbnail: NDArray[np.uint8]) -> tuple[Picture | None, str]:
+    """Outline the tiles that the annotation says are positive; None where it says of none."""
+    if slide.annotation_path is None:
         return None, ""
-    mask = resize_mask(read_mask(path), size_of(thumbnail))
-    said = f"tumour on {_share(mask)}" if mask.any() else "no tumour"
-    return picture(outline(thumbnail, mask), f"Truth of slide {slide.slide_id}: {said}"), said
+    store, layout = run.store(slide.slide_id), run.layout(slide.slide_id)
+    known = store.label[store.label != UNKNOWN_LABEL]
+    if not known.size:
+        return None, ""
+    size = size_of(thumbnail)
+    downsample = (layout.level0.width / size.width, layout.level0.height / size.height)
+    positive = (store.label > 0).astype(np.float32)
+    shown = score_map(store.coords, positive, layout.tile_size, size, downsample) > 0.5
+    share = 100 * float((known > 0).mean())
+    said = f"tumour in {share:.1f} % of the tiles" if share else "no tumour in any tile"
+    return picture(outline(thumbnail, shown), f"Truth of slide {slide.slide_id}: {said}"), said
 
 
 def _call_row(run: Run, folder: SeedFolder, call: Call, place: int) -> CallRow:

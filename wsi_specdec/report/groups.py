@@ -1,4 +1,4 @@
-"""Results by site and by scanner, and where an arm is worst: rows of text for the template."""
+"""Results by site, scanner and view, and where an arm is worst: rows of text for the template."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from wsi_specdec.report.tables import (
     title_of_cohort,
 )
 
-_GROUPINGS: Final = {"by_site": "site", "by_scanner": "scanner"}
+_GROUPINGS: Final = {"by_site": "site", "by_scanner": "scanner", "by_view": "view"}
 GROUP_METRICS: Final[tuple[Metric, ...]] = tuple(m for m in HEADLINE if m.unit == "slide")
 
 
@@ -33,7 +33,7 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class GroupTable:
-    """One cohort by site or by scanner."""
+    """One cohort by site, scanner or view."""
 
     title: str
     column: str
@@ -65,7 +65,7 @@ class WorstRow:
 
 
 def group_tables(results: Mapping[str, Any]) -> list[GroupTable]:
-    """Lay out the results by site and by scanner, groups together, arms within.
+    """Lay out the results by site, scanner and view, groups together, arms within.
 
     Results that name no groups give no tables.
     """

@@ -18,6 +18,7 @@ from wsi_specdec.store.packed import (
     encoded_tile,
     is_packed,
     open_stores,
+    packed_attributes,
     packed_images,
     read_index,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "is_packed",
     "open_store",
     "open_stores",
+    "packed_attributes",
     "packed_images",
     "read_coords",
     "read_embeddings",

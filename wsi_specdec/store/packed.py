@@ -18,9 +18,16 @@ import zarr
 from numpy.typing import ArrayLike, NDArray
 
 from wsi_specdec.errors import StoreError
-from wsi_specdec.keys import FINGERPRINT, GROUP, IMAGE_ID, IMAGE_SIZE, PATIENT_ID
+from wsi_specdec.keys import (
+    FINGERPRINT,
+    GROUP,
+    IMAGE_ID,
+    IMAGE_SIZE,
+    PATIENT_ID,
+    STAIN_APPLIED,
+)
 from wsi_specdec.store.reader import TileStore, find_stores, open_store
-from wsi_specdec.store.schema import PACKED, SLIDE_ID
+from wsi_specdec.store.schema import MPP, PACKED, SLIDE_ID, TILE_SIZE_LEVEL0
 from wsi_specdec.store.shards import Located
 from wsi_specdec.store.writer import TileStoreWriter
 
@@ -151,6 +158,51 @@ class PackedImage(TileStore):
     @property
     def _rows(self) -> slice:
         return slice(self.row, self.row + 1)
+
+
+def packed_attributes(  # noqa: PLR0913 - what a packed store states
+    name: str,
+    *,
+    size: int,
+    classes: Sequence[str],
+    params_sha256: str,
+    mpp: float | None = None,
+    jpeg_quality: int | None = None,
+    fit: str | None = None,
+    stain_applied: object = "none",
+) -> dict[str, Any]:
+    """Return the attributes that every packed store has, but for its provenance.
+
+    Parameters
+    ----------
+    name
+        Of the store.
+    size
+        Side of the tiles, pixels.
+    classes
+        Names of the labels 0, 1, ….
+    params_sha256
+        Hash of the settings that shape pixels.
+    mpp
+        µm per pixel of the tiles, None where unknown or different.
+    jpeg_quality
+        None where the store is lossless.
+    fit
+        How oblong images became square, None where all were.
+    stain_applied
+        What was done to the tiles' stains.
+    """
+    return {
+        SLIDE_ID: name,
+        PACKED: True,
+        TILE_SIZE_LEVEL0: size,
+        MPP: mpp,
+        "classes": list(classes),
+        "jpeg_quality": jpeg_quality,
+        "fit": fit,
+        STAIN_APPLIED: stain_applied,
+        "params_sha256": params_sha256,
+    }
 
 
 def is_packed(store: TileStore) -> bool:

@@ -1,5 +1,13 @@
 """Experiments as compositions of stages."""
 
-from wsi_specdec.studies.arms import ArmRun, Cohort, arm_settings, read_cost, run_arm, timed
+from wsi_specdec.studies.arms import (
+    ArmRun,
+    Cohort,
+    arm_settings,
+    read_cost,
+    run_arm,
+    run_arms,
+    timed,
+)
 
-__all__ = ["ArmRun", "Cohort", "arm_settings", "read_cost", "run_arm", "timed"]
+__all__ = ["ArmRun", "Cohort", "arm_settings", "read_cost", "run_arm", "run_arms", "timed"]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from wsi_specdec.keys import (
     TRAIN,
 )
 from wsi_specdec.models import load_spec
+from wsi_specdec.progress import console
 from wsi_specdec.provenance import provenance
 from wsi_specdec.scoring import score_stores
 from wsi_specdec.store import TileStore
+from wsi_specdec.studies.pool import in_processes
 from wsi_specdec.training import train_searched
 
 
@@ -83,6 +86,30 @@ class ArmRun:
     def cost(self) -> Path:
         """Seconds that each stage took."""
         return self.folder / COST_FILE
+
+
+def run_arms(
+    runs: Sequence[ArmRun], cohort: Cohort, config: PipelineConfig, *, overwrite: bool = False
+) -> None:
+    """Run arms, `config.parallel` of them at a time; of several, each has one thread.
+
+    Each writes into its own folder alone. What arms share must be there: the stores and, so that
+    no two fit the same, the profiles in `cohort.stain_dir`.
+
+    Raises
+    ------
+    SettingsMismatchError
+        As `run_arm`.
+    WorkerError
+        If a process is killed.
+    """
+    if config.parallel == 1:
+        for run in runs:
+            console().rule(f"{run.arm.name}, seed {run.seed}", style="dim")
+            run_arm(run, cohort, config, overwrite=overwrite)
+        return
+    one = partial(run_arm, cohort=cohort, config=config, overwrite=overwrite)
+    in_processes(one, runs, config.parallel, "train, score and call")
 
 
 def run_arm(

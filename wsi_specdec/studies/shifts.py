@@ -6,7 +6,7 @@ by the same strength.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 import cv2
 import numpy as np
@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsi_specdec.config import Shift
 from wsi_specdec.training.augment import colour, focus, sensor
 
-Shift = Literal[
-    "blur", "sharpening", "brighter", "darker", "contrast", "hue", "jpeg", "resolution", "noise"
-]
+__all__ = ["STRENGTHS", "Shift", "shifted"]
+
 Tiles = NDArray[np.uint8]
 Numbers = NDArray[np.float64]
 

@@ -130,7 +130,8 @@ def _find_tissue(
         shown = find_tissue(planes, mpp, settings)
         tissue = MaskImage(shown, (downsample, downsample))
     else:
-        offset = info.bounds if config.annotations.geojson_origin == "bounds" else None
+        origin = config.annotations.of_site(slide.site).geojson_origin
+        offset = info.bounds if origin == "bounds" else None
         tissue = read_mask(slide.tissue_mask_path, info.level_sizes[0], offset)
         shown = _resized_mask(tissue.pixels, planes.shape[1], planes.shape[0])
     del planes

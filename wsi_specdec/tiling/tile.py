@@ -77,9 +77,13 @@ class TileJob:
 def params_of(slide: Slide, config: TileConfig) -> str:
     """Hash whatever shapes a slide's store, but for the slide's own file."""
     # Where these lie is of no matter; what they hold is among the inputs.
-    unhashed = {"coords", "stain_target"}
+    unhashed: dict[str, Any] = {"coords": True, "stain_target": True}
+    # Those of the slide's own site are hashed in place of all.
+    unhashed["annotations"] = {"by_site"}
+    annotations = config.annotations.of_site(slide.site)
+    config = config.model_copy(update={"annotations": annotations})
     if config.stain.method == "none":
-        unhashed.add("stain")
+        unhashed["stain"] = True
     return sha256_of(
         {
             "schema_version": SCHEMA_VERSION,
@@ -178,7 +182,7 @@ def _labels(
         reader.info.level_sizes[0],
         coords,
         size_level0,
-        job.config.annotations,
+        job.config.annotations.of_site(job.slide.site),
         reader.info.bounds,
     )
 

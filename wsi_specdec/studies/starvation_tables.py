@@ -1,0 +1,76 @@
+"""What the study of gradient starvation found, as Markdown tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from wsi_specdec.studies.tables import table
+
+ARMS: Final = {
+    "ce": "cross-entropy alone",
+    "wd": "weight decay",
+    "sd": "spectral decoupling",
+}
+_KEPT: Final = (
+    "*Kept* is the weak feature's response beside the strongest other feature over that beside "
+    "the faintest: 1 where nothing is starved."
+)
+
+
+def linear_table(found: Mapping[str, Any]) -> list[str]:
+    """Write what each arm learns of the weak feature, and how far theory was off."""
+    arms = found["arms"]
+    strengths = [row["strong"] for row in arms["sd"]["strengths"]]
+    header = [
+        "Trained with",
+        *(f"Weak response, strong {strong:g}" for strong in strengths),
+        "Kept",
+        "Largest error of theory",
+    ]
+    rows = [
+        [
+            ARMS[arm],
+            *(
+                f"{_value(row['weak_response'])}; theory {row['expected_weak_response']:.3f}"
+                for row in told["strengths"]
+            ),
+            _value(told["kept"]),
+            f"{100 * told['largest_error']:.2g} %",
+        ]
+        for arm, told in arms.items()
+    ]
+    rest = (
+        "Under spectral decoupling theory has every sample rest at a margin of "
+        f"{found['margin_at_rest']:.4f}; the weak feature approaches at "
+        f"{_value(found['rate_ratio'], 4)} times the predicted rate."
+    )
+    return [
+        _KEPT,
+        "",
+        *table(header, rows),
+        "",
+        rest,
+    ]
+
+
+def moons_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Write margins and test accuracy of each arm and value."""
+    gaps = [each["gap"] for each in found[0]["accuracy"]]
+    header = ["Trained with", "Value", "Training accuracy", "Margin"]
+    rows = [
+        [
+            ARMS[row["arm"]],
+            f"{row['value']:g}" if row["value"] else "",
+            _value(row["training_accuracy"]),
+            _value(row["margin"]),
+            *(_value(each) for each in row["accuracy"]),
+        ]
+        for row in found
+    ]
+    return table([*header, *(f"Accuracy, gap {gap:g}" for gap in gaps)], rows)
+
+
+def _value(found: Mapping[str, Any], digits: int = 3) -> str:
+    text = f"{found['value']:.{digits}f}"
+    if found["ci_low"] is None:
+        return text
+    return f"{text} ({found['ci_low']:.{digits}f} to {found['ci_high']:.{digits}f})"
