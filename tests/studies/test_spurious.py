@@ -44,7 +44,8 @@ CONFIG = SpuriousConfig(
     strengths=MarkStrengths(sharpening=2.0),
     train=TrainConfig(
         model="test_resnet",
-        classes=("normal", "IDC"),
+        # Those of the images count.
+        classes=("one", "other"),
         epochs=1,
         batch_size=16,
         lr=0.003,
@@ -161,6 +162,7 @@ def test_methods_differ_by_arm_and_condition_alone(base: Path, tmp_path: Path) -
     ]
     assert methods[0].training == methods[1].training != methods[2].training
     assert methods[1].train.sd_gamma == (-1.0, 1.0)
+    assert methods[1].train.classes == ("normal", "IDC")
     assert len({len(method.values) for method in methods}) == 1
 
 

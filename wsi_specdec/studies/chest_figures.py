@@ -16,7 +16,7 @@ from wsi_specdec.studies.figures import save_png
 
 _WIDTH_IN: Final = 7.2
 _ROW_IN: Final = 0.27
-_CELL_IN: Final = 0.95
+_CELL_IN: Final = 0.74
 _SMALL: Final = 8.5
 
 
@@ -43,9 +43,7 @@ def draw_results(results: Mapping[str, Any], arms: Sequence[str], path: Path) ->
             for place, arm in enumerate(arms):
                 found = results["arms"][arm]["cohorts"][cohort]["patch"][metric]
                 _interval(axis, found, place, heads.index(arm.partition("+")[0]))
-            axis.set_title(
-                title_of_cohort(cohort), loc="left", fontsize=_SMALL + 1, fontweight="bold"
-            )
+            axis.set_title(_two_lines(cohort), loc="left", fontsize=_SMALL + 1, fontweight="bold")
             axis.set_xlabel("AUROC" if metric == "auroc" else metric.capitalize())
             axis.grid(axis="x")
             axis.tick_params(axis="both", length=0, labelsize=_SMALL)
@@ -66,7 +64,10 @@ def metric_of(counts: Mapping[str, Any]) -> str:
 
 
 def draw_maps(
-    by_arm: Mapping[str, Sequence[Explained]], shown: Mapping[str, Sequence[Shown]], path: Path
+    by_arm: Mapping[str, Sequence[Explained]],
+    shown: Mapping[str, Sequence[Shown]],
+    classes: Sequence[str],
+    path: Path,
 ) -> None:
     """Draw mean absolute attribution: a row for each arm, a column for each cohort and class.
 
@@ -76,14 +77,16 @@ def draw_maps(
         Attribution of each arm's models.
     shown
         By arm, the images that were explained.
+    classes
+        Names of the labels.
     path
         The PNG to write; it is replaced.
     """
     names = list(dict.fromkeys(each.name for arm in by_arm for each in shown[arm]))
-    wide, high = 1.0 + _CELL_IN * len(names), 0.5 + _CELL_IN * len(by_arm)
+    wide, high = 1.35 + _CELL_IN * len(names), 0.6 + _CELL_IN * len(by_arm)
     with style():
         figure = Figure(figsize=(wide, high))
-        figure.subplots_adjust(0.95 / wide, 0.02 / high, 1, 1 - 0.45 / high, 0.04, 0.04)
+        figure.subplots_adjust(1.3 / wide, 0.02 / high, 1, 1 - 0.55 / high, 0.04, 0.04)
         axes = figure.subplots(len(by_arm), len(names), squeeze=False)
         for row, (arm, explained) in zip(axes, by_arm.items(), strict=True):
             own = {each.name: each for each in shown[arm]}
@@ -94,9 +97,13 @@ def draw_maps(
             row[0].set_ylabel(arm, fontsize=_SMALL, rotation=0, ha="right", va="center")
         for axis, name in zip(axes[0], names, strict=True):
             cohort, _, label = name.rpartition(":")
-            title = title_of_cohort(cohort).replace(" (", "\n(")
-            axis.set_title(f"{title}\nclass {label}", fontsize=_SMALL - 1)
+            title = f"{_two_lines(cohort)}\n{classes[int(label)]}"
+            axis.set_title(title, fontsize=_SMALL - 1.5)
         save_png(figure, path)
+
+
+def _two_lines(cohort: str) -> str:
+    return title_of_cohort(cohort).replace(" (", "\n(")
 
 
 def _map(axis: Axes, explained: Sequence[Explained], shown: Shown) -> None:

@@ -173,7 +173,7 @@ def _explain(
         if region[pair.arm] == region[pair.baseline]
     ]
     path = out / FIGURES_DIR / "attribution.png"
-    draw_maps(by_arm, shown, path)
+    draw_maps(by_arm, shown, config.train.classes, path)
     caption = (
         "What networks go by: absolute attribution, the mean over images and trainings, each "
         "picture by its own brightest point. The line is where at least half of the images have "

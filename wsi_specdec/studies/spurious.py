@@ -1,7 +1,7 @@
 """Does a model learn the tissue, or a mark that goes with the class: docs/studies/shortcuts.md."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from wsi_specdec.studies.mark_sets import (
 )
 from wsi_specdec.studies.outcome import Outcome, choices_json, curves_json, write_outcome
 from wsi_specdec.studies.page import write_page
-from wsi_specdec.studies.set_files import SET_FILE
+from wsi_specdec.studies.set_files import SET_FILE, open_set
 from wsi_specdec.studies.sets import prepare_set, read_truth
 from wsi_specdec.studies.spurious_figures import draw_study
 from wsi_specdec.studies.spurious_tables import sections_of
@@ -78,13 +78,21 @@ def run(config: SpuriousConfig, out: Path, workers: int) -> Path:
     return write_page(out, outcome, pictures, sections_of(outcome, features))
 
 
-def methods_of(config: SpuriousConfig, conditions: Iterable[Condition]) -> list[Method]:
-    """List what is trained: every arm under every condition, on the same images."""
+def methods_of(config: SpuriousConfig, conditions: Sequence[Condition]) -> list[Method]:
+    """List what is trained: every arm under every condition, on classes named as the images' are.
+
+    Raises
+    ------
+    StoreError
+        If a set is not whole.
+    """
+    classes = tuple(open_set(conditions[0].training).attributes["classes"])
+    train = config.train.model_copy(update={"classes": classes})
     return [
         Method(
             condition=condition.name,
             arm=arm.name,
-            train=arm.apply(config.train, 0),
+            train=arm.apply(train, 0),
             training=condition.training,
             tests=condition.tests,
         )
