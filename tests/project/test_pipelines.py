@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wsi_specdec.config import dump_config, load_config
+from wsi_specdec.config import StudyConfig, dump_config, full_size, load_any
 from wsi_specdec.files import pipeline_file
 
 ROOT = Path(__file__).parents[2]
@@ -13,10 +13,21 @@ FILES = sorted((ROOT / "pipelines").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_pipeline_loads_and_survives_a_round_trip(path: Path, tmp_path: Path) -> None:
-    config = load_config(path)
+    config = load_any(path)
     copy = tmp_path / "copy.yaml"
     copy.write_text(dump_config(config), encoding="utf-8")
-    assert load_config(copy) == config
+    assert load_any(copy) == config
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_what_a_study_is_in_full_fits_too(path: Path) -> None:
+    config = load_any(path)
+    if isinstance(config, StudyConfig):
+        full = full_size(config)
+        assert full.full == {}
+        assert (full.model_dump(exclude={"full"}) == config.model_dump(exclude={"full"})) == (
+            not config.full
+        )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -35,5 +46,13 @@ def test_the_promised_pipelines_are_there() -> None:
         "camelyon16",
         "camelyon17",
         "peso",
+        "spurious_sharpening",
+        "spurious_breast",
+        "robustness",
+        "robustness_breast",
+        "starvation",
+        "stain_patches",
+        "composed_slides",
+        "covid_radiographs",
     }
     assert promised <= {path.stem for path in FILES}

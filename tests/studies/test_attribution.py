@@ -51,7 +51,9 @@ def test_models_of_several_logits_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("captum")
     folder = saved_model(tmp_path / "model", ("a", "b", "c"))
     with pytest.raises(ModelError, match="several logits"):
-        attribute(folder, np.zeros((1, SIZE, SIZE, 3), np.uint8), np.zeros((SIZE, SIZE, 3)), 2)
+        attribute(
+            folder, np.zeros((1, SIZE, SIZE, 3), np.uint8), np.zeros((SIZE, SIZE, 3), np.float32), 2
+        )
 
 
 def test_share_outside_counts_both_signs() -> None:

@@ -152,8 +152,8 @@ class LinearConfig(StageConfig):
     # Least and greatest angle of the rotation that shares features out, in degrees; each seed
     # draws its own. Below 45 both features help.
     angles: tuple[Annotated[float, Field(gt=0, lt=45)], Annotated[float, Field(gt=0, lt=45)]] = (
-        20.0,
-        40.0,
+        25.0,
+        35.0,
     )
     parameters: Annotated[int, Field(ge=2)] = 50
     weight_decay: Positive = 0.02

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +19,8 @@ _WIDTH_IN: Final = 7.2
 _ROW_IN: Final = 0.27
 _CELL_IN: Final = 0.74
 _SMALL: Final = 8.5
+# Across a map, as it is drawn.
+_CELLS: Final = 32
 
 
 def draw_results(results: Mapping[str, Any], arms: Sequence[str], path: Path) -> None:
@@ -108,7 +111,12 @@ def _two_lines(cohort: str) -> str:
 
 def _map(axis: Axes, explained: Sequence[Explained], shown: Shown) -> None:
     mean = np.mean([each.maps[shown.name] for each in explained], axis=0)
-    axis.imshow(mean, cmap="magma", vmin=0, interpolation="nearest")
+    size = len(mean)
+    # Single pixels are mostly noise, and blow the file up.
+    cells = min(size, _CELLS)
+    coarse = cv2.resize(mean, (cells, cells), interpolation=cv2.INTER_AREA)
+    place = (-0.5, size - 0.5, size - 0.5, -0.5)
+    axis.imshow(coarse, cmap="magma", vmin=0, interpolation="nearest", extent=place)
     if shown.found.any():
         half = shown.mask[shown.found].mean(axis=0)
         axis.contour(half, levels=[0.5], colors=[LIGHT.series[4]], linewidths=0.8)

@@ -185,7 +185,7 @@ def _on_edge(mask: Bools) -> float:
     outline = mask & ~inner
     edge = np.ones_like(mask)
     edge[1:-1, 1:-1] = False
-    return float(np.count_nonzero(outline & edge) / max(1, np.count_nonzero(outline)))
+    return int((outline & edge).sum()) / max(1, int(outline.sum()))
 
 
 @cache

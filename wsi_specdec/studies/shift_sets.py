@@ -13,7 +13,6 @@ from wsi_specdec.demo.scanner import CENTRES_FILE
 from wsi_specdec.errors import NotEnoughDataError
 from wsi_specdec.files import read_json
 from wsi_specdec.keys import EXTERNAL, INTERNAL, TRAIN
-from wsi_specdec.progress import progress
 from wsi_specdec.stain import StainProfile, fit_pixels, sample_pixels
 from wsi_specdec.studies.marks import stain_shifted
 from wsi_specdec.studies.sets import Change, derive_set, open_set, read_truth
@@ -75,14 +74,12 @@ def shift_sets(config: RobustnessConfig, base: Path, out: Path) -> tuple[Path, l
     names = [*config.shifts, *(f"{_CENTRE}{centre}" for centre in config.centres)]
     own = training_stains(base) if config.centres else None
     made = []
-    with progress("shift images", len(names) * N_STRENGTHS) as tick:
-        for name in names:
-            for strength in range(1, N_STRENGTHS + 1):
-                change, params = _change(name, strength, own, config.data.seed)
-                into = folder / "shifted" / f"{name}-{strength}"
-                found = derive_set(base, into, change, splits=(INTERNAL,), params=params)
-                made.append(ShiftSet(name, strength, found))
-                tick()
+    for name in names:
+        for strength in range(1, N_STRENGTHS + 1):
+            change, params = _change(name, strength, own, config.data.seed)
+            into = folder / "shifted" / f"{name}-{strength}"
+            found = derive_set(base, into, change, splits=(INTERNAL,), params=params)
+            made.append(ShiftSet(name, strength, found))
     return clean, made
 
 

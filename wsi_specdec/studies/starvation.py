@@ -34,8 +34,8 @@ Floats = NDArray[np.float64]
 # Steps of gradient descent from one record to the next.
 _EVERY: Final = 10
 # Distances from rest between which a rate is measured: where the flow is linear, and above
-# rounding.
-_NEAR, _NEAREST = 1e-3, 1e-8
+# what it makes that the loss keeps λ in float32.
+_NEAR, _NEAREST = 1e-3, 1e-6
 _NOTES: Final = (
     "Nothing is chosen: every value of weight decay and of λ that was tried is shown.",
     (
@@ -144,11 +144,11 @@ def describe_moons(
                 "arm": arm,
                 "value": value,
                 "training_accuracy": over_seeds(
-                    [one.training_accuracy for one in each], config.confidence
+                    [one.training_accuracy for one in each], config.confidence, 1.0
                 ),
                 "margin": over_seeds([one.margin for one in each], config.confidence),
                 "accuracy": [
-                    {"gap": gap, **over_seeds(accuracy[:, row], config.confidence)}
+                    {"gap": gap, **over_seeds(accuracy[:, row], config.confidence, 1.0)}
                     for row, gap in enumerate(config.moons.test_gaps)
                 ],
             }
@@ -156,8 +156,10 @@ def describe_moons(
     return rows
 
 
-def over_seeds(values: Sequence[float] | Floats, confidence: float) -> dict[str, Any]:
-    """Return the mean and Student's interval of it; none of a single seed."""
+def over_seeds(
+    values: Sequence[float] | Floats, confidence: float, highest: float = np.inf
+) -> dict[str, Any]:
+    """Return the mean of values from 0 to `highest`, and Student's interval; none of one seed."""
     found = np.asarray(values, dtype=np.float64)
     mean, n = float(found.mean()), found.size
     reach = None
@@ -166,8 +168,8 @@ def over_seeds(values: Sequence[float] | Floats, confidence: float) -> dict[str,
         reach = float(stdtrit(n - 1, (1 + confidence) / 2)) * error
     return {
         "value": mean,
-        "ci_low": None if reach is None else mean - reach,
-        "ci_high": None if reach is None else mean + reach,
+        "ci_low": None if reach is None else max(0.0, mean - reach),
+        "ci_high": None if reach is None else min(highest, mean + reach),
         "per_seed": found.tolist(),
     }
 
@@ -194,22 +196,23 @@ def _run_linear(job: tuple[StarvationConfig, Descent]) -> LinearRun:
 
 def _describe_arm(run: LinearRun, config: StarvationConfig) -> dict[str, Any]:
     found, expected = run.responses[-1], run.expected
-    weak = found[..., 1]
+    faintest = [_faintest(config.linear)]
+    kept = found[..., 1] / found[:, faintest, 1]
+    expected_kept = expected[..., 1] / expected[:, faintest, 1]
     return {
         "strengths": [
             {
                 "strong": strong,
                 "strong_response": over_seeds(found[:, row, 0], config.confidence),
-                "weak_response": over_seeds(weak[:, row], config.confidence),
+                "weak_response": over_seeds(found[:, row, 1], config.confidence),
+                "kept": over_seeds(kept[:, row], config.confidence),
                 "expected_strong_response": float(expected[:, row, 0].mean()),
                 "expected_weak_response": float(expected[:, row, 1].mean()),
+                "expected_kept": float(expected_kept[:, row].mean()),
             }
             for row, strong in enumerate(config.linear.strong)
         ],
-        "kept": over_seeds(
-            weak[:, _strongest(config.linear)] / weak[:, _faintest(config.linear)],
-            config.confidence,
-        ),
+        "kept": over_seeds(kept[:, _strongest(config.linear)], config.confidence),
         "largest_error": float(np.abs(found / expected - 1).max()),
     }
 
@@ -228,10 +231,12 @@ def _measured_rates(run: LinearRun, config: StarvationConfig) -> Floats:
     NaN where training ended too early to tell.
     """
     distance = np.abs(run.responses - run.expected)[..., 1]
-    linear = (distance < _NEAR) & (distance > _NEAREST)
     out = np.full(distance.shape[1:], np.nan)
     for place in np.ndindex(*out.shape):
-        rows = np.flatnonzero(linear[(slice(None), *place)])
+        along = distance[(slice(None), *place)]
+        # A response may pass its rest on the way: what counts is after it was last far off.
+        begin = int(np.flatnonzero(along >= _NEAR)[-1]) + 1
+        rows = begin + np.flatnonzero(along[begin:] > _NEAREST)
         if len(rows) > 1:
             first, last = rows[0], rows[-1]
             shrunk = distance[(last, *place)] / distance[(first, *place)]
@@ -268,11 +273,11 @@ def _pictures(figures: Path) -> list[Picture]:
     return [
         Picture(
             figures / "starvation_linear.png",
-            "Linear system. Left: what is learnt of the weak feature in the end against the "
-            "strength of the other one; marks are gradient descent (mean and interval over the "
-            "seeds), lines are theory. Right: responses in the course of training at the greatest "
-            "strength, first seed; solid the strong feature, dashed the weak one, dotted where "
-            "theory has it come to rest.",
+            "Linear system. Left: what is learnt of the weak feature in the end, relative to what "
+            "is where the other one is faintest; marks are gradient descent (mean and interval "
+            "over the seeds), lines are theory. Right: responses in the course of training at the "
+            "greatest strength, first seed; solid the strong feature, dashed the weak one, dotted "
+            "where theory has it come to rest.",
         ),
         Picture(
             figures / "starvation_moons.png",

@@ -47,14 +47,14 @@ def draw_linear(
             _against_strength(left, arm, told["strengths"])
         left.set(
             xlabel="Strength of the strong feature",
-            ylabel="Response of the weak feature",
+            ylabel="Weak feature's response, relative",
             xticks=config.strong,
         )
         left.set_ylim(bottom=0)
         place = int(np.argmax(config.strong))
         for arm, run in runs.items():
             _over_time(right, arm, run, place)
-        right.set(xlabel="Steps of gradient descent", ylabel="Response", xscale="log")
+        right.set(xlabel="Steps of gradient descent", ylabel="Response", xscale="log", yscale="log")
         for axis, title in ((left, "After training"), (right, "In the course of training")):
             axis.set_title(title, loc="left", fontsize=TITLE_SIZE, fontweight="bold")
             axis.grid(visible=True)
@@ -90,8 +90,8 @@ def draw_moon_boundaries(
 def _against_strength(axis: Axes, arm: str, rows: Sequence[Mapping[str, Any]]) -> None:
     colour = LIGHT.colour(_RANKS[arm])
     strong = [row["strong"] for row in rows]
-    axis.plot(strong, [row["expected_weak_response"] for row in rows], color=colour, lw=1.4)
-    responses = [row["weak_response"] for row in rows]
+    axis.plot(strong, [row["expected_kept"] for row in rows], color=colour, lw=1.4)
+    responses = [row["kept"] for row in rows]
     axis.errorbar(
         strong,
         [each["value"] for each in responses],

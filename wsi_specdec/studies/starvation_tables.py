@@ -11,8 +11,8 @@ ARMS: Final = {
     "sd": "spectral decoupling",
 }
 _KEPT: Final = (
-    "*Kept* is the weak feature's response beside the strongest other feature over that beside "
-    "the faintest: 1 where nothing is starved."
+    "The weak feature's response, relative to that beside the faintest other feature: 1 where "
+    "nothing is starved."
 )
 
 
@@ -22,18 +22,16 @@ def linear_table(found: Mapping[str, Any]) -> list[str]:
     strengths = [row["strong"] for row in arms["sd"]["strengths"]]
     header = [
         "Trained with",
-        *(f"Weak response, strong {strong:g}" for strong in strengths),
-        "Kept",
+        *(f"Strength {strong:g}" for strong in strengths),
         "Largest error of theory",
     ]
     rows = [
         [
             ARMS[arm],
             *(
-                f"{_value(row['weak_response'])}; theory {row['expected_weak_response']:.3f}"
+                f"{_value(row['kept'])}; theory {row['expected_kept']:.3f}"
                 for row in told["strengths"]
             ),
-            _value(told["kept"]),
             f"{100 * told['largest_error']:.2g} %",
         ]
         for arm, told in arms.items()

@@ -199,7 +199,7 @@ def descend(
         optimiser.zero_grad()
         torch.autograd.backward(loss(logits.reshape(-1, 1), target).loss * len(systems))
         optimiser.step()
-    return np.arange(len(records)) * float(every), np.stack(records)
+    return np.arange(len(records), dtype=np.float64) * every, np.stack(records)
 
 
 def _features(
@@ -211,4 +211,5 @@ def _features(
     targets = rng.integers(0, 2, _SAMPLES)
     held = system.shares @ np.diag(system.strengths) @ right.T
     start = np.asarray(_START * rng.standard_normal(parameters), dtype=np.float64)
-    return (2 * targets - 1)[:, None] * held, targets, start
+    signed: Floats = (2.0 * targets - 1)[:, None] * held
+    return signed, targets, start

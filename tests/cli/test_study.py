@@ -1,0 +1,90 @@
+"""`study`: found by name or file, placed by flags, refused where it cannot be."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from wsi_specdec.cli.app import make_app
+from wsi_specdec.progress import set_quiet
+
+SMALL = {
+    "kind": "starvation",
+    "seeds": [0, 1],
+    "linear": {"strong": [2.0, 4.0], "angles": [20.0, 40.0], "steps": 50},
+    "moons": {"points": 40, "steps": 20, "weight_decays": [0.001, 0.01], "sd_coefs": [0.1, 1.0]},
+    "full": {"linear": {"steps": 60}},
+}
+
+
+def run(*words: str | Path) -> tuple[int, str]:
+    try:
+        done = CliRunner().invoke(make_app(["study"]), ["study", *map(str, words)])
+    finally:
+        set_quiet(quiet=False)
+    text = str(done.exception) if done.exception and done.exit_code == 1 else ""
+    return done.exit_code, done.output + text
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    return path
+
+
+def settings(out: Path) -> dict[str, object]:
+    loaded = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def test_a_study_writes_its_page_and_its_settings(tmp_path: Path, file: Path) -> None:
+    out = tmp_path / "out"
+    code, text = run(file, "--out", out, "--seeds", "3", "--workers", "1", "--json")
+    assert code == 0, text
+    assert json.loads(text) == {"out": str(out), "page": str(out / "page.md")}
+    assert (out / "page.md").read_text(encoding="utf-8").startswith("#")
+    assert json.loads((out / "results.json").read_text(encoding="utf-8"))["seeds"] == [3]
+    assert settings(out)["seeds"] == [3]
+
+
+def test_another_folder_is_asked_for_other_settings(tmp_path: Path, file: Path) -> None:
+    out = tmp_path / "out"
+    assert run(file, "--out", out, "--quiet")[0] == 0
+    code, text = run(file, "--out", out, "--full", "--quiet")
+    assert code != 0
+    assert "linear.steps: 50 -> 60" in text
+    assert run(file, "--out", out, "--full", "--overwrite", "--quiet")[0] == 0
+    linear = settings(out)["linear"]
+    assert isinstance(linear, dict)
+    assert linear["steps"] == 60
+
+
+def test_one_setting_is_set_by_its_name(tmp_path: Path, file: Path) -> None:
+    out = tmp_path / "out"
+    assert run(file, "--out", out, "--set", "linear.steps=40", "--quiet")[0] == 0
+    linear = settings(out)["linear"]
+    assert isinstance(linear, dict)
+    assert linear["steps"] == 40
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "message"),
+    [
+        ("no_such_study", [], "no_such_study"),
+        ("starvation", ["--data", "breast"], "makes its own data"),
+        ("spurious_sharpening", [], "the study has no images"),
+        ("process_folder", [], "use `wsi-specdec run`"),
+        ("demo", ["--data", "breast"], "takes no --data"),
+        ("starvation", ["--seeds", "one"], "write whole numbers"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(
+    name: str, flags: list[str], message: str, tmp_path: Path
+) -> None:
+    code, text = run(name, "--out", tmp_path / "out", *flags)
+    assert code != 0
+    assert message in text
