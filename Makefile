@@ -28,7 +28,7 @@ $(STAMP): requirements/lock.txt requirements/bootstrap.txt pyproject.toml
 	    "name another one, as in: make PYTHON=python3.12 install" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes --no-build requirements/lock.txt
+	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes --no-build --compile-bytecode requirements/lock.txt
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 

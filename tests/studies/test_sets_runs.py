@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import ramp, write_dicom
 
-from tests.support.image_files import ramp, write_dicom
 from wsi_specdec.cohort import Slide, read_manifest, write_manifest
 from wsi_specdec.config import CohortConfig, RunnerConfig, StudyData, TileConfig
 from wsi_specdec.demo import compose_cohort
