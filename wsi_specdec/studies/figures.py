@@ -23,6 +23,8 @@ WIDTH_IN: Final = 7.2
 _DPI: Final = 120
 _COLOURS: Final = 192
 _ROW_IN: Final = 0.27
+# In a row of figures of many arms.
+_PANELS: Final = 4
 _SMALL: Final = 9.0
 _TITLES: Final = {**METRICS, **ONE_CLASS}
 
@@ -68,10 +70,14 @@ def curves_figure(
         raise ValueError(msg)
     found = order_cohorts({p["cohort"] for p in shown})
     drawn = [name for name in found if cohorts is None or name in cohorts]
+    columns = min(len(arms), _PANELS)
+    rows = -(-len(arms) // columns)
     with style():
-        figure = Figure(figsize=(WIDTH_IN, 3.4), layout="constrained")
-        panels = figure.subplots(1, len(arms), sharey=True, squeeze=False)[0]
-        for axis, (arm, setting) in zip(panels, arms.items(), strict=True):
+        figure = Figure(figsize=(WIDTH_IN, 0.8 + 2.6 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+        for axis in panels[len(arms) :]:
+            axis.set_visible(False)
+        for axis, (arm, setting) in zip(panels, arms.items(), strict=False):
             own = [p for p in shown if p["arm"] == arm and p[metric] is not None]
             for rank, cohort in enumerate(drawn):
                 line = [p for p in own if p["cohort"] == cohort]
@@ -80,7 +86,8 @@ def curves_figure(
             axis.set_xticks(range(len(tried[arm])), [f"{value:g}" for value in tried[arm]])
             axis.set_xlabel(SETTINGS.get(setting, setting))
             axis.grid(axis="y")
-        panels[0].set_ylabel(_TITLES[metric])
+        for axis in panels[::columns]:
+            axis.set_ylabel(_TITLES[metric])
         _curve_legend(figure, drawn)
         save_png(figure, path)
 

@@ -98,11 +98,11 @@ def standard_sections(outcome: Outcome, cohorts: Sequence[str] | None = None) ->
 def _made_by(outcome: Outcome) -> list[str]:
     """Say how the study was made, so that it can be made again."""
     made = outcome.provenance
-    program, *words = [str(word) for word in made.get("command") or ["wsi-specdec"]]
+    _, *words = [str(word) for word in made.get("command") or [""]]
     revision = made.get("git_revision") or "unknown"
     seeds = ", ".join(map(str, outcome.seeds))
     told = f"Revision {revision}, {made.get('created', 'no date')}; seeds {seeds}."
-    return ["```bash", shlex.join([Path(program).name, *words]), "```", "", told]
+    return ["```bash", shlex.join(["wsi-specdec", *words]), "```", "", told]
 
 
 def _confidence(outcome: Outcome) -> float:

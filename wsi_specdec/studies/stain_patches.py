@@ -12,6 +12,7 @@ from wsi_specdec.keys import FIGURES_DIR
 from wsi_specdec.provenance import provenance
 from wsi_specdec.report.tables import cell_of, title_of_cohort
 from wsi_specdec.stain import TileStatus
+from wsi_specdec.studies.figures import curves_figure
 from wsi_specdec.studies.grid import Fitted, Method, choose, run_grid
 from wsi_specdec.studies.judging import curve_points, evaluate_conditions
 from wsi_specdec.studies.outcome import Outcome, choices_json, curves_json, write_outcome
@@ -85,13 +86,19 @@ def run(config: StainPatchesConfig, out: Path, workers: int) -> Path:
     write_outcome(out, outcome)
     results = conditions[""]
     arms = [each.arm.name for each in treated_arms(config)]
-    pictures = _draw(results, arms, out / FIGURES_DIR)
+    pictures = _draw(results, arms, outcome.curves, out / FIGURES_DIR)
     return write_page(out, outcome, pictures, _sections(outcome, sets, costs))
 
 
-def _draw(results: Mapping[str, Any], arms: Sequence[str], folder: Path) -> list[Picture]:
+def _draw(
+    results: Mapping[str, Any],
+    arms: Sequence[str],
+    curves: Sequence[Mapping[str, Any]],
+    folder: Path,
+) -> list[Picture]:
     draw_arms(results, arms, folder / "arms.png")
     draw_differences(results, folder / "differences.png")
+    curves_figure(folder / "values.png", curves, "auroc", cohorts=tested(results))
     *inner, last = tested(results)
     others = f", of the {' and '.join(inner)} ones open" if inner else ""
     return [
@@ -104,6 +111,11 @@ def _draw(results: Mapping[str, Any], arms: Sequence[str], folder: Path) -> list
             folder / "differences.png",
             f"Differences on the {last} images in percentage points, with intervals, by what "
             "a pair asks. Filled: adjusted p under 0.05.",
+        ),
+        Picture(
+            folder / "values.png",
+            "Every value that was tried. Validation images chose the starred ones; the others "
+            "were not selected.",
         ),
     ]
 
