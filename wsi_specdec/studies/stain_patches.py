@@ -8,7 +8,7 @@ from typing import Any, Final
 from wsi_specdec.config import ArmConfig, EvaluateConfig, StainPatchesConfig
 from wsi_specdec.evaluation import pairs_of
 from wsi_specdec.files import read_json, sha256_of_file, write_json
-from wsi_specdec.keys import FIGURES_DIR
+from wsi_specdec.keys import FIGURES_DIR, INTERNAL
 from wsi_specdec.provenance import provenance
 from wsi_specdec.report.tables import cell_of, title_of_cohort
 from wsi_specdec.stain import TileStatus
@@ -126,9 +126,11 @@ def _sections(
     """Return the tables of the page, with calibration and statuses beside the usual ones."""
     made = {section.title: section for section in standard_sections(outcome)}
     results = outcome.conditions[""]
+    # Of internal images they are in results.json alone: there is little left to differ by.
+    asked = [cohort for cohort in tested(results) if cohort != INTERNAL] or tested(results)
     paired = [
         *made["Differences"].lines[:2],
-        *differences_table(outcome.conditions, tested(results), ("auroc", "accuracy")),
+        *differences_table(outcome.conditions, asked, ("auroc", "accuracy")),
     ]
     told = {
         "Differences": Section("Differences", paired),
