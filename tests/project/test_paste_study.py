@@ -37,3 +37,11 @@ def test_the_built_in_images_keep_their_name() -> None:
 def test_a_document_without_a_place_is_refused() -> None:
     with pytest.raises(ValueError, match="<!-- results -->"):
         pasted("# Marks\n", PAGE, "marks")
+
+
+def test_a_picture_that_may_not_be_shared_is_left_out() -> None:
+    shown = "![Tiles](figures/tiles.png)\n\nTiles of a patient.\n\n"
+    text = pasted(
+        DOCUMENT, PAGE.replace("## Results", shown + "## Results"), "marks", ["tiles.png"]
+    )
+    assert text == pasted(DOCUMENT, PAGE, "marks")
