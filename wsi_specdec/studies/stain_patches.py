@@ -98,10 +98,9 @@ def _draw(
 ) -> list[Picture]:
     draw_arms(results, arms, folder / "arms.png")
     draw_differences(results, folder / "differences.png")
-    curves_figure(folder / "values.png", curves, "auroc", cohorts=tested(results))
     *inner, last = tested(results)
     others = f", of the {' and '.join(inner)} ones open" if inner else ""
-    return [
+    pictures = [
         Picture(
             folder / "arms.png",
             f"Every arm at its chosen value: means over seeds with intervals, of the {last} "
@@ -112,12 +111,16 @@ def _draw(
             f"Differences on the {last} images in percentage points, with intervals, by what "
             "a pair asks. Filled: adjusted p under 0.05.",
         ),
-        Picture(
+    ]
+    if len({(point["arm"], point["value"]) for point in curves}) > len(arms):
+        tried = Picture(
             folder / "values.png",
             "Every value that was tried. Validation images chose the starred ones; the others "
             "were not selected.",
-        ),
-    ]
+        )
+        curves_figure(tried.path, curves, "auroc", cohorts=tested(results))
+        pictures.append(tried)
+    return pictures
 
 
 def _sections(
