@@ -1,6 +1,6 @@
 """Every arm with every value and seed: trained by processes, chosen by validation alone."""
 
-import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ def test_an_error_is_the_one_of_the_piece() -> None:
 
 def test_a_killed_process_says_what_to_do() -> None:
     with pytest.raises(WorkerError, match="fewer --workers"):
-        in_processes(os._exit, [1], 1, "exits")
+        in_processes(signal.raise_signal, [signal.SIGKILL], 1, "kills")
 
 
 def test_as_many_processes_as_cores_or_as_asked() -> None:
