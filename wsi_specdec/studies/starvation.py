@@ -159,8 +159,13 @@ def describe_moons(
 def over_seeds(
     values: Sequence[float] | Floats, confidence: float, highest: float = np.inf
 ) -> dict[str, Any]:
-    """Return the mean of values from 0 to `highest`, and Student's interval; none of one seed."""
+    """Return the mean of values from 0 to `highest`, and Student's interval; none of one seed.
+
+    Nothing is said where a seed has no value, which is NaN.
+    """
     found = np.asarray(values, dtype=np.float64)
+    if np.isnan(found).any():
+        return {"value": None, "ci_low": None, "ci_high": None, "per_seed": []}
     mean, n = float(found.mean()), found.size
     reach = None
     if n > 1:

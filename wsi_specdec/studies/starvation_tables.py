@@ -36,10 +36,13 @@ def linear_table(found: Mapping[str, Any]) -> list[str]:
         ]
         for arm, told in arms.items()
     ]
+    approach = "training ended too early to tell how fast the weak feature approaches"
+    if found["rate_ratio"]["value"] is not None:
+        ratio = _value(found["rate_ratio"], 4)
+        approach = f"the weak feature approaches at {ratio} times the predicted rate"
     rest = (
         "Under spectral decoupling theory has every sample rest at a margin of "
-        f"{found['margin_at_rest']:.4f}; the weak feature approaches at "
-        f"{_value(found['rate_ratio'], 4)} times the predicted rate."
+        f"{found['margin_at_rest']:.4f}; {approach}."
     )
     return [
         _KEPT,
