@@ -7,7 +7,7 @@ from benchmarks.paste_study import pasted
 PAGE = """# Title
 
 ```bash
-wsi-specdec study marks --data /home/me/images --out /home/me/out --workers 2
+wsi-specdec study marks --data here/images --out here/out --workers 2
 ```
 
 ![A curve](figures/curve.png)
@@ -30,7 +30,7 @@ def test_the_page_takes_the_place_of_the_former_one() -> None:
 
 def test_the_built_in_images_keep_their_name() -> None:
     assert "--data breast --out OUT" in pasted(
-        DOCUMENT, PAGE.replace("/home/me/images", "breast"), "marks"
+        DOCUMENT, PAGE.replace("here/images", "breast"), "marks"
     )
 
 
