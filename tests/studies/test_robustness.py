@@ -27,8 +27,9 @@ from wsi_specdec.studies.shift_measures import (
     describe_arms,
     measure_cells,
 )
-from wsi_specdec.studies.shift_sets import centre_stains, shift_sets, training_stains
+from wsi_specdec.studies.shift_sets import centre_stains, shift_sets
 from wsi_specdec.studies.shifts import shifted
+from wsi_specdec.studies.stain_sets import training_stains
 
 N = 40
 LABELS = np.arange(N) % 2
@@ -151,7 +152,7 @@ def test_sets_hold_the_test_images_shifted(out: Path) -> None:
 
 
 def test_the_centres_stains_are_other_ones_than_the_training_images(out: Path) -> None:
-    own = training_stains(prepare_set(CONFIG.data, out, 1))
+    own = training_stains(prepare_set(CONFIG.data, out, 1), "leave the centres out")
     profiles = [centre_stains(centre).matrix() for centre in range(5)]
     assert len({each.tobytes() for each in profiles}) == 5
     for each in profiles:

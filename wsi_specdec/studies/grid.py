@@ -25,7 +25,7 @@ from wsi_specdec.store import TileStore, open_stores, read_scores, scores_path
 from wsi_specdec.store.calls import positive_scores
 from wsi_specdec.store.schema import SLIDE_ID
 from wsi_specdec.studies.pool import in_processes
-from wsi_specdec.studies.sets import derive_set, open_set
+from wsi_specdec.studies.sets import derive_set, open_set, unchanged
 from wsi_specdec.training import train
 from wsi_specdec.training.search import Trial, best_value, mean_auroc
 
@@ -241,12 +241,7 @@ def validation_set(training: Path) -> Path:
         If it has none.
     """
     out = training.with_name(f"{training.name}-validation")
-    return derive_set(training, out, _unchanged, splits=(VALIDATION,), params={})
-
-
-def _unchanged(tiles: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    del rows
-    return tiles
+    return derive_set(training, out, unchanged, splits=(VALIDATION,), params={})
 
 
 def _fit(fitted: Fitted) -> None:

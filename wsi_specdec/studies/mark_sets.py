@@ -9,17 +9,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_specdec.config import MarkStrengths, SpuriousConfig, StainConfig
+from wsi_specdec.config import MarkStrengths, SpuriousConfig
 from wsi_specdec.errors import ConfigError, NotEnoughDataError
 from wsi_specdec.keys import EXTERNAL, INTERNAL, TRAIN, VALIDATION
-from wsi_specdec.stain import fit_pixels, sample_pixels
 from wsi_specdec.studies.marks import cornered, marked, recompressed, sharpened, stain_shifted
-from wsi_specdec.studies.set_files import Truth, open_set
+from wsi_specdec.studies.set_files import Truth
 from wsi_specdec.studies.sets import derive_set, read_truth
+from wsi_specdec.studies.stain_sets import training_stains
 
 INDEPENDENT: Final = "external-independent"
 REVERSED: Final = "external-reversed"
-_STAINS: Final = StainConfig(method="macenko")
 _DIGITS: Final = 6
 
 Tiles = NDArray[np.uint8]
@@ -101,7 +100,7 @@ class _Making:
 
 def _conditions(making: _Making) -> list[Condition]:
     mark, seed = making.mark, making.config.data.seed
-    marking, params = _marking(mark, making.config.strengths, making.base, making.truth)
+    marking, params = _marking(mark, making.config.strengths, making.base)
 
     def derived(kind: str, splits: Sequence[str], share: float) -> Path:
         carried = carriers(making.truth, share, seed)
@@ -159,12 +158,10 @@ def marking_of(mark: str, strengths: MarkStrengths, base: Path) -> Marking:
     NotEnoughDataError
         If the mark is of stains, and these cannot be fitted.
     """
-    return _marking(mark, strengths, base, read_truth(base))[0]
+    return _marking(mark, strengths, base)[0]
 
 
-def _marking(
-    mark: str, strengths: MarkStrengths, base: Path, truth: Truth
-) -> tuple[Marking, dict[str, Any]]:
+def _marking(mark: str, strengths: MarkStrengths, base: Path) -> tuple[Marking, dict[str, Any]]:
     """Return what puts a mark on tiles, and all that it does, as JSON."""
     params: dict[str, Any] = {"mark": mark, "strength": getattr(strengths, mark)}
     if mark == "sharpening":
@@ -175,21 +172,12 @@ def _marking(
         return partial(recompressed, quality=strengths.jpeg), params
     if mark == "corner":
         return partial(cornered, side=strengths.corner), params
-    return _restaining(strengths, base, truth), params
+    return _restaining(strengths, base), params
 
 
-def _restaining(strengths: MarkStrengths, base: Path, truth: Truth) -> Marking:
+def _restaining(strengths: MarkStrengths, base: Path) -> Marking:
     """Return what changes the amounts of the stains that the training images have together."""
-    store = open_set(base)
-    rows = np.flatnonzero(np.array(truth.split) == TRAIN)
-    pixels = sample_pixels(lambda i: store.read(rows[i]), len(rows), store.tile_size, _STAINS)
-    own = fit_pixels(pixels, _STAINS)
-    if own.status != "ok":
-        msg = (
-            f"the stains of the training images in {base} cannot be fitted ({own.status}): take "
-            "`stain` out of the study's marks"
-        )
-        raise NotEnoughDataError(msg)
+    own = training_stains(base, "take `stain` out of the study's marks")
     haematoxylin, eosin = (
         factor * most for factor, most in zip(strengths.stain, own.max_concentrations, strict=True)
     )

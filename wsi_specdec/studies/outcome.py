@@ -7,15 +7,22 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from wsi_specdec.config import (
+    RadiographsConfig,
+    RobustnessConfig,
+    SpuriousConfig,
+    StainPatchesConfig,
+)
 from wsi_specdec.errors import RunDirectoryError
 from wsi_specdec.evaluation import results_schema, write_results
 from wsi_specdec.files import read_json
 from wsi_specdec.keys import RESULTS_FILE, SCHEMA_VERSION
-from wsi_specdec.studies.grid import Choice
-from wsi_specdec.studies.judging import CurvePoint
+from wsi_specdec.studies.grid import Choice, Fitted
+from wsi_specdec.studies.judging import Choices, CurvePoint, curve_points
 
 CONDITIONS_DIR: Final = "conditions"
 _SCHEMA: Final = "study.schema.json"
+ImageStudy = SpuriousConfig | RobustnessConfig | StainPatchesConfig | RadiographsConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +76,38 @@ class Outcome:
             "curves": [dict(each) for each in self.curves],
             "notes": list(self.notes),
         }
+
+
+def outcome_of(
+    config: ImageStudy,
+    made: Mapping[str, Any],
+    fitted: Sequence[Fitted],
+    choices: Choices,
+    conditions: Mapping[str, Mapping[str, Any]],
+    notes: Sequence[str],
+) -> Outcome:
+    """Put together what a study of images found.
+
+    Parameters
+    ----------
+    made
+        What it was made with.
+    fitted, choices
+        All its trainings, and the values chosen.
+    conditions
+        As `evaluate_conditions` gives them.
+    """
+    return Outcome(
+        study=config.kind,
+        title=config.title,
+        config=config.model_dump(mode="json"),
+        provenance=made,
+        seeds=config.seeds,
+        conditions=conditions,
+        choices=choices_json(choices),
+        curves=curves_json(curve_points(fitted, choices)),
+        notes=notes,
+    )
 
 
 def choices_json(choices: Mapping[tuple[str, str], Choice]) -> list[dict[str, Any]]:

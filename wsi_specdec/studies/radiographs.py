@@ -35,8 +35,8 @@ from wsi_specdec.studies.chest_sets import (
 from wsi_specdec.studies.chest_tables import chest_sections
 from wsi_specdec.studies.figures import difference_figure
 from wsi_specdec.studies.grid import Fitted, Method, choose, chosen, run_grid
-from wsi_specdec.studies.judging import curve_points, evaluate_conditions
-from wsi_specdec.studies.outcome import Outcome, choices_json, curves_json, write_outcome
+from wsi_specdec.studies.judging import evaluate_conditions
+from wsi_specdec.studies.outcome import outcome_of, write_outcome
 from wsi_specdec.studies.page import Picture, write_page
 from wsi_specdec.studies.set_files import SET_FILE
 from wsi_specdec.studies.sets import prepare_set
@@ -89,17 +89,7 @@ def run(config: RadiographsConfig, out: Path, workers: int) -> Path:
     choices = choose(fitted)
     made = provenance({"images": sha256_of_file(base / SET_FILE)}, seed=config.data.seed)
     conditions = evaluate_conditions(fitted, choices, config.evaluate, made, {})
-    outcome = Outcome(
-        study=config.kind,
-        title=config.title,
-        config=config.model_dump(mode="json"),
-        provenance=made,
-        seeds=config.seeds,
-        conditions=conditions,
-        choices=choices_json(choices),
-        curves=curves_json(curve_points(fitted, choices)),
-        notes=_notes(config),
-    )
+    outcome = outcome_of(config, made, fitted, choices, conditions, _notes(config))
     write_outcome(out, outcome)
     pictures = _draw_results(conditions[""], names, out)
     explained: dict[str, Any] = {"shares": [], "differences": []}

@@ -17,12 +17,11 @@ from wsi_specdec.provenance import provenance
 from wsi_specdec.studies.grid import Fitted, Method, choose, chosen, read_probabilities, run_grid
 from wsi_specdec.studies.judging import (
     Choices,
-    curve_points,
     evaluate_conditions,
     truths_of,
     youden_threshold,
 )
-from wsi_specdec.studies.outcome import Outcome, choices_json, curves_json, write_outcome
+from wsi_specdec.studies.outcome import outcome_of, write_outcome
 from wsi_specdec.studies.page import write_page
 from wsi_specdec.studies.robustness_figures import draw_shifts
 from wsi_specdec.studies.robustness_tables import sections_of
@@ -70,17 +69,8 @@ def run(config: RobustnessConfig, out: Path, workers: int) -> Path:
     fitted = run_grid(_methods(config, base, clean, sets), config.seeds, out, workers)
     choices = choose(fitted)
     made = provenance({"images": sha256_of_file(base / SET_FILE)}, seed=config.data.seed)
-    outcome = Outcome(
-        study=config.kind,
-        title=config.title,
-        config=config.model_dump(mode="json"),
-        provenance=made,
-        seeds=config.seeds,
-        conditions=evaluate_conditions(_on_clean(fitted), choices, config.evaluate, made),
-        choices=choices_json(choices),
-        curves=curves_json(curve_points(fitted, choices)),
-        notes=_NOTES,
-    )
+    evaluated = evaluate_conditions(_on_clean(fitted), choices, config.evaluate, made)
+    outcome = outcome_of(config, made, fitted, choices, evaluated, _NOTES)
     found = describe_shifts(config, fitted, choices, sets)
     told = {"schema_version": SCHEMA_VERSION, "provenance": made, **found}
     write_json(out / SHIFTS_FILE, told)

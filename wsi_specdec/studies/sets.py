@@ -19,7 +19,7 @@ from wsi_specdec.packing import Listing, list_images, pack_images
 from wsi_specdec.provenance import provenance
 from wsi_specdec.store import packed_attributes
 from wsi_specdec.studies.choosing import choose_images
-from wsi_specdec.studies.derived import Change, derive_set
+from wsi_specdec.studies.derived import Change, derive_set, unchanged
 from wsi_specdec.studies.gather import Gathered, is_run, resized, shipped_patches, stored_images
 from wsi_specdec.studies.set_files import (
     STORE_NAME,
@@ -33,7 +33,7 @@ from wsi_specdec.studies.set_files import (
     write_set,
 )
 
-__all__ = ["Change", "Truth", "derive_set", "open_set", "prepare_set", "read_truth"]
+__all__ = ["Change", "Truth", "derive_set", "open_set", "prepare_set", "read_truth", "unchanged"]
 
 _PICTURE_PX: Final = 224
 

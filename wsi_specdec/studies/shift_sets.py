@@ -8,21 +8,20 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_specdec.config import RobustnessConfig, Shift, StainConfig
+from wsi_specdec.config import RobustnessConfig, Shift
 from wsi_specdec.demo.scanner import CENTRES_FILE
-from wsi_specdec.errors import NotEnoughDataError
 from wsi_specdec.files import read_json
-from wsi_specdec.keys import EXTERNAL, INTERNAL, TRAIN
-from wsi_specdec.stain import StainProfile, fit_pixels, sample_pixels
+from wsi_specdec.keys import EXTERNAL, INTERNAL
+from wsi_specdec.stain import StainProfile
 from wsi_specdec.studies.marks import stain_shifted
-from wsi_specdec.studies.sets import Change, derive_set, open_set, read_truth
+from wsi_specdec.studies.sets import Change, derive_set, unchanged
 from wsi_specdec.studies.shifts import STRENGTHS, shifted
+from wsi_specdec.studies.stain_sets import training_stains
 
 Tiles = NDArray[np.uint8]
 Rows = NDArray[np.int64]
 
 N_STRENGTHS: Final = 5
-_STAINS: Final = StainConfig(method="macenko")
 _CENTRE: Final = "centre-"
 
 
@@ -70,9 +69,9 @@ def shift_sets(config: RobustnessConfig, base: Path, out: Path) -> tuple[Path, l
         If there are no test images, or the training images' stains cannot be fitted.
     """
     folder = out / "data"
-    clean = derive_set(base, folder / INTERNAL, _unchanged, splits=(INTERNAL,), params={})
+    clean = derive_set(base, folder / INTERNAL, unchanged, splits=(INTERNAL,), params={})
     names = [*config.shifts, *(f"{_CENTRE}{centre}" for centre in config.centres)]
-    own = training_stains(base) if config.centres else None
+    own = training_stains(base, "leave the centres out, centres: []") if config.centres else None
     made = []
     for name in names:
         for strength in range(1, N_STRENGTHS + 1):
@@ -81,27 +80,6 @@ def shift_sets(config: RobustnessConfig, base: Path, out: Path) -> tuple[Path, l
             found = derive_set(base, into, change, splits=(INTERNAL,), params=params)
             made.append(ShiftSet(name, strength, found))
     return clean, made
-
-
-def training_stains(base: Path) -> StainProfile:
-    """Fit one profile to the training images together.
-
-    Raises
-    ------
-    NotEnoughDataError
-        If it cannot be fitted.
-    """
-    store = open_set(base)
-    rows = np.flatnonzero(np.array(read_truth(base).split) == TRAIN)
-    pixels = sample_pixels(lambda i: store.read(rows[i]), len(rows), store.tile_size, _STAINS)
-    own = fit_pixels(pixels, _STAINS)
-    if own.status != "ok":
-        msg = (
-            f"the stains of the training images in {base} cannot be fitted ({own.status}): leave "
-            "the centres out, centres: []"
-        )
-        raise NotEnoughDataError(msg)
-    return own
 
 
 def centre_stains(centre: int) -> StainProfile:
@@ -126,11 +104,6 @@ def _change(
         partial(_shifted, shift=shift, strength=strength, seed=seed),
         {"shift": name, "value": value, "seed": seed if shift == "noise" else None},
     )
-
-
-def _unchanged(tiles: Tiles, rows: Rows) -> Tiles:
-    del rows
-    return tiles
 
 
 def _shifted(tiles: Tiles, rows: Rows, *, shift: Shift, strength: int, seed: int) -> Tiles:

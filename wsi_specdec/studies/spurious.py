@@ -14,14 +14,14 @@ from wsi_specdec.keys import SCHEMA_VERSION
 from wsi_specdec.provenance import provenance
 from wsi_specdec.studies.features import Probed, describe_features, see_all
 from wsi_specdec.studies.grid import Fitted, Method, choose, chosen, run_grid
-from wsi_specdec.studies.judging import curve_points, evaluate_conditions
+from wsi_specdec.studies.judging import evaluate_conditions
 from wsi_specdec.studies.mark_sets import (
     INDEPENDENT,
     Condition,
     carriers,
     mark_sets,
 )
-from wsi_specdec.studies.outcome import Outcome, choices_json, curves_json, write_outcome
+from wsi_specdec.studies.outcome import outcome_of, write_outcome
 from wsi_specdec.studies.page import write_page
 from wsi_specdec.studies.set_files import SET_FILE, open_set
 from wsi_specdec.studies.sets import prepare_set, read_truth
@@ -59,17 +59,8 @@ def run(config: SpuriousConfig, out: Path, workers: int) -> Path:
     fitted = run_grid(methods_of(config, conditions), config.seeds, out, workers)
     choices = choose(fitted)
     made = provenance({"images": sha256_of_file(base / SET_FILE)}, seed=config.data.seed)
-    outcome = Outcome(
-        study=config.kind,
-        title=config.title,
-        config=config.model_dump(mode="json"),
-        provenance=made,
-        seeds=config.seeds,
-        conditions=evaluate_conditions(fitted, choices, config.evaluate, made),
-        choices=choices_json(choices),
-        curves=curves_json(curve_points(fitted, choices)),
-        notes=_NOTES,
-    )
+    evaluated = evaluate_conditions(fitted, choices, config.evaluate, made)
+    outcome = outcome_of(config, made, fitted, choices, evaluated, _NOTES)
     features = describe_models(config, conditions, chosen(fitted, choices), workers)
     told = {"schema_version": SCHEMA_VERSION, "provenance": made, "conditions": features}
     write_json(out / FEATURES_FILE, told)

@@ -14,8 +14,8 @@ from wsi_specdec.report.tables import cell_of, title_of_cohort
 from wsi_specdec.stain import TileStatus
 from wsi_specdec.studies.figures import curves_figure
 from wsi_specdec.studies.grid import Fitted, Method, choose, run_grid
-from wsi_specdec.studies.judging import curve_points, evaluate_conditions
-from wsi_specdec.studies.outcome import Outcome, choices_json, curves_json, write_outcome
+from wsi_specdec.studies.judging import evaluate_conditions
+from wsi_specdec.studies.outcome import Outcome, outcome_of, write_outcome
 from wsi_specdec.studies.page import Picture, Section, standard_sections, write_page
 from wsi_specdec.studies.set_files import SET_FILE
 from wsi_specdec.studies.sets import prepare_set
@@ -72,17 +72,7 @@ def run(config: StainPatchesConfig, out: Path, workers: int) -> Path:
     made = provenance({"images": sha256_of_file(base / SET_FILE)}, seed=config.data.seed)
     costs = costs_of(config, sets, seconds)
     conditions = evaluate_conditions(fitted, choices, evaluate, made, costs)
-    outcome = Outcome(
-        study=config.kind,
-        title=config.title,
-        config=config.model_dump(mode="json"),
-        provenance=made,
-        seeds=config.seeds,
-        conditions=conditions,
-        choices=choices_json(choices),
-        curves=curves_json(curve_points(fitted, choices)),
-        notes=notes_of(sets),
-    )
+    outcome = outcome_of(config, made, fitted, choices, conditions, notes_of(sets))
     write_outcome(out, outcome)
     results = conditions[""]
     arms = [each.arm.name for each in treated_arms(config)]

@@ -12,11 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from wsi_specdec.config import StainConfig, StainPatchesConfig, TrainConfig
-from wsi_specdec.errors import ConfigError
+from wsi_specdec.errors import ConfigError, NotEnoughDataError
 from wsi_specdec.files import read_json, sha256_of_file, write_json
 from wsi_specdec.keys import TRAIN, VALIDATION
 from wsi_specdec.models import Predictor, count_statuses, load_model
-from wsi_specdec.stain import StainProfile, fit_pixels, merge_profiles, normalise_each
+from wsi_specdec.stain import (
+    StainProfile,
+    fit_pixels,
+    merge_profiles,
+    normalise_each,
+    sample_pixels,
+)
 from wsi_specdec.stain.target import (
     StainTarget,
     applied_target,
@@ -26,7 +32,7 @@ from wsi_specdec.stain.target import (
 )
 from wsi_specdec.store import TileStore
 from wsi_specdec.studies.set_files import SET_FILE, open_set
-from wsi_specdec.studies.sets import derive_set, read_truth
+from wsi_specdec.studies.sets import derive_set, read_truth, unchanged
 from wsi_specdec.training.augment import augment
 
 # How images are left as they are, but for augmentation; also a folder's name.
@@ -40,6 +46,7 @@ _TRAINING: Final = "training"
 _ROUNDS: Final = 3
 # Images that are normalised, augmented or scored at a time.
 _BATCH: Final = 32
+_STAINS: Final = StainConfig(method="macenko")
 
 Tiles = NDArray[np.uint8]
 
@@ -212,7 +219,7 @@ def _treated(base: Path, folder: Path, name: str, target: StainTarget | None) ->
         made[group] = derive_set(
             base,
             folder / group,
-            change or _unchanged,
+            change or unchanged,
             splits=members,
             params={"stain": PLAIN if target is None else target.sha256},
             stain_applied=None if target is None else described(target, "each_tile"),
@@ -223,11 +230,6 @@ def _treated(base: Path, folder: Path, name: str, target: StainTarget | None) ->
     size = sum(_bytes(path) for path in made.values())
     training = made.pop(_TRAINING)
     return StainedSets(name, training, made, target, statuses, size)
-
-
-def _unchanged(tiles: Tiles, rows: NDArray[np.int64]) -> Tiles:
-    del rows
-    return tiles
 
 
 def _statuses(
@@ -277,3 +279,29 @@ def _parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 def _bytes(folder: Path) -> int:
     return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+
+
+def training_stains(base: Path, instead: str) -> StainProfile:
+    """Fit one profile to the training images of a set together.
+
+    Parameters
+    ----------
+    instead
+        What to do where that fails, for the message.
+
+    Raises
+    ------
+    NotEnoughDataError
+        If it cannot be fitted.
+    """
+    store = open_set(base)
+    rows = np.flatnonzero(np.array(read_truth(base).split) == TRAIN)
+    pixels = sample_pixels(lambda i: store.read(rows[i]), len(rows), store.tile_size, _STAINS)
+    own = fit_pixels(pixels, _STAINS)
+    if own.status != "ok":
+        msg = (
+            f"the stains of the training images in {base} cannot be fitted ({own.status}): "
+            f"{instead}"
+        )
+        raise NotEnoughDataError(msg)
+    return own
