@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from wsi_specdec.config import EvaluateConfig
 from wsi_specdec.errors import ModelError
 from wsi_specdec.models import ModelSpec, Predictor, build_classifier, load_model, save_model
-from wsi_specdec.studies.attribution import (
+from wsi_specdec.studies.radiographs.attribution import (
     Explained,
     Shown,
     attribute,

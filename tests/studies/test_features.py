@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from wsi_specdec.config import EvaluateConfig
 from wsi_specdec.errors import NotEnoughDataError
-from wsi_specdec.studies.features import (
+from wsi_specdec.studies.spurious.features import (
     Probed,
     Seen,
     describe_features,

@@ -18,7 +18,7 @@ from wsi_specdec.studies.grid import (
     run_grid,
 )
 from wsi_specdec.studies.pool import in_processes, worker_count
-from wsi_specdec.studies.sets import derive_set, prepare_set, read_truth
+from wsi_specdec.studies.sets.prepare import derive_set, prepare_set, read_truth
 
 DATA = StudyData(
     source="breast", size=24, max_images={"train": 48, "validation": 30, "internal": 20}

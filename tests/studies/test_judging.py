@@ -22,7 +22,7 @@ from wsi_specdec.studies.judging import (
     truths_of,
     youden_threshold,
 )
-from wsi_specdec.studies.sets import derive_set, prepare_set, read_truth
+from wsi_specdec.studies.sets.prepare import derive_set, prepare_set, read_truth
 
 DATA = StudyData(
     source="breast", size=16, max_images={"train": 20, "validation": 40, "internal": 40}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsi_specdec.images import open_image
 from wsi_specdec.packing import to_square
-from wsi_specdec.studies.lungs import LungFields, lung_fields
+from wsi_specdec.studies.radiographs.lungs import LungFields, lung_fields
 
 SIZE = 160
 AXES = (24, 46)

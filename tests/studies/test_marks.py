@@ -3,7 +3,13 @@ import pytest
 from numpy.typing import NDArray
 
 from wsi_specdec.stain import StainProfile, normalise
-from wsi_specdec.studies.marks import cornered, marked, recompressed, sharpened, stain_shifted
+from wsi_specdec.studies.spurious.marks import (
+    cornered,
+    marked,
+    recompressed,
+    sharpened,
+    stain_shifted,
+)
 
 TILES: NDArray[np.uint8] = np.random.default_rng(0).integers(40, 216, (3, 16, 16, 3), np.uint8)
 

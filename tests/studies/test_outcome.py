@@ -16,7 +16,6 @@ from wsi_specdec.errors import RunDirectoryError
 from wsi_specdec.evaluation import PatchRun, PatchTruth, evaluate_patches
 from wsi_specdec.files import read_json
 from wsi_specdec.store import write_scores
-from wsi_specdec.studies.figures import by_condition_figure, curves_figure, difference_figure
 from wsi_specdec.studies.grid import Choice
 from wsi_specdec.studies.judging import CurvePoint
 from wsi_specdec.studies.outcome import (
@@ -27,8 +26,9 @@ from wsi_specdec.studies.outcome import (
     study_schema,
     write_outcome,
 )
-from wsi_specdec.studies.page import Picture, write_page
-from wsi_specdec.studies.tables import (
+from wsi_specdec.studies.pages.figures import by_condition_figure, curves_figure, difference_figure
+from wsi_specdec.studies.pages.page import Picture, write_page
+from wsi_specdec.studies.pages.tables import (
     choices_table,
     cost_table,
     data_table,

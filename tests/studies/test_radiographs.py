@@ -19,12 +19,12 @@ from wsi_specdec.config import (
     TrainConfig,
 )
 from wsi_specdec.errors import ConfigError, ManifestError, NotEnoughDataError
-from wsi_specdec.studies import chest_sets
-from wsi_specdec.studies.chest_listing import list_collections, patient_by_name
-from wsi_specdec.studies.chest_sets import find_fields, region_sets
-from wsi_specdec.studies.radiographs import chest_arms, run
-from wsi_specdec.studies.set_files import open_set, read_truth
-from wsi_specdec.studies.sets import prepare_set
+from wsi_specdec.studies.radiographs import sets as chest_sets
+from wsi_specdec.studies.radiographs.listing import list_collections, patient_by_name
+from wsi_specdec.studies.radiographs.sets import find_fields, region_sets
+from wsi_specdec.studies.radiographs.study import chest_arms, run
+from wsi_specdec.studies.sets.files import open_set, read_truth
+from wsi_specdec.studies.sets.prepare import prepare_set
 
 PX = 96
 
@@ -244,7 +244,7 @@ def test_baseline_must_be_an_arm(tmp_path: Path) -> None:
         run(config, tmp_path, 1)
 
 
-@pytest.mark.parametrize("module", ["radiographs", "chest_sets", "chest_listing", "lungs"])
+@pytest.mark.parametrize("module", ["study", "sets", "listing", "lungs"])
 def test_radiographs_have_no_loop_of_their_own(module: str) -> None:
     """What trains and scores them is what trains and scores slides: no torch, no optimiser."""
     path = Path(chest_sets.__file__).with_name(f"{module}.py")
@@ -256,5 +256,5 @@ def test_radiographs_have_no_loop_of_their_own(module: str) -> None:
             imported.add(node.module)
     assert not {name for name in imported if name.partition(".")[0] in {"torch", "timm"}}
     assert not {name for name in imported if name.startswith("wsi_specdec.training")}
-    if module == "radiographs":
+    if module == "study":
         assert "wsi_specdec.studies.grid" in imported

@@ -16,9 +16,7 @@ from wsi_specdec.config import (
 from wsi_specdec.evaluation import pairs_of
 from wsi_specdec.files import read_json
 from wsi_specdec.metrics import Sample, plan_for
-from wsi_specdec.studies.robustness import run
-from wsi_specdec.studies.sets import open_set, prepare_set, read_truth
-from wsi_specdec.studies.shift_measures import (
+from wsi_specdec.studies.robustness.measures import (
     CLEAN,
     MCE,
     Cells,
@@ -27,9 +25,11 @@ from wsi_specdec.studies.shift_measures import (
     describe_arms,
     measure_cells,
 )
-from wsi_specdec.studies.shift_sets import centre_stains, shift_sets
-from wsi_specdec.studies.shifts import shifted
-from wsi_specdec.studies.stain_sets import training_stains
+from wsi_specdec.studies.robustness.sets import centre_stains, shift_sets
+from wsi_specdec.studies.robustness.shifts import shifted
+from wsi_specdec.studies.robustness.study import run
+from wsi_specdec.studies.sets.prepare import open_set, prepare_set, read_truth
+from wsi_specdec.studies.stain_patches.sets import training_stains
 
 N = 40
 LABELS = np.arange(N) % 2

@@ -20,9 +20,9 @@ from wsi_specdec.errors import (
     StoreError,
 )
 from wsi_specdec.store import open_stores, read_index
-from wsi_specdec.studies.choosing import choose_images
-from wsi_specdec.studies.gather import shipped_patches
-from wsi_specdec.studies.sets import derive_set, open_set, prepare_set, read_truth
+from wsi_specdec.studies.sets.choosing import choose_images
+from wsi_specdec.studies.sets.gather import shipped_patches
+from wsi_specdec.studies.sets.prepare import derive_set, open_set, prepare_set, read_truth
 from wsi_specdec.training.data import choose_tiles
 
 FEW = StudyData(source="breast", max_images={"train": 290, "validation": 20, "internal": 10})

@@ -9,7 +9,7 @@ import pytest
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import StudyData
 from wsi_specdec.errors import ConfigError, LeakError, NotEnoughDataError
-from wsi_specdec.studies.choosing import choose_images
+from wsi_specdec.studies.sets.choosing import choose_images
 
 
 def slides_of(splits: Sequence[str | None], each: int = 1) -> list[Slide]:

@@ -13,8 +13,8 @@ from wsi_specdec.config import CohortConfig, RunnerConfig, StudyData, TileConfig
 from wsi_specdec.demo import compose_cohort
 from wsi_specdec.errors import NotEnoughDataError, SettingsMismatchError, StoreError
 from wsi_specdec.store import TileStoreWriter, read_index, store_path
-from wsi_specdec.studies.gather import stored_images
-from wsi_specdec.studies.sets import derive_set, open_set, prepare_set, read_truth
+from wsi_specdec.studies.sets.gather import stored_images
+from wsi_specdec.studies.sets.prepare import derive_set, open_set, prepare_set, read_truth
 from wsi_specdec.tiling import tile_slides
 
 # Slide id to its label, its split and its tiles' labels.

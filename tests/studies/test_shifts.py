@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wsi_specdec.studies.shifts import STRENGTHS, Shift, shifted
+from wsi_specdec.studies.robustness.shifts import STRENGTHS, Shift, shifted
 
 NUMBERS = np.arange(4)
 

@@ -21,7 +21,10 @@ from wsi_specdec.config import (
 from wsi_specdec.config.studies import Mark
 from wsi_specdec.errors import NotEnoughDataError
 from wsi_specdec.store import read_scores
-from wsi_specdec.studies.mark_sets import (
+from wsi_specdec.studies.outcome import study_schema
+from wsi_specdec.studies.sets.files import open_set
+from wsi_specdec.studies.sets.prepare import prepare_set, read_truth
+from wsi_specdec.studies.spurious.sets import (
     INDEPENDENT,
     REVERSED,
     Condition,
@@ -29,10 +32,7 @@ from wsi_specdec.studies.mark_sets import (
     mark_sets,
     marking_of,
 )
-from wsi_specdec.studies.outcome import study_schema
-from wsi_specdec.studies.set_files import open_set
-from wsi_specdec.studies.sets import prepare_set, read_truth
-from wsi_specdec.studies.spurious import methods_of, run
+from wsi_specdec.studies.spurious.study import methods_of, run
 
 IMAGES = StudyData(
     source="breast", size=24, max_images={"train": 64, "validation": 32, "internal": 40}

@@ -27,17 +27,17 @@ from wsi_specdec.stain import StainProfile, fit_pixels, normalise_each
 from wsi_specdec.store.calls import positive_scores
 from wsi_specdec.studies.grid import Fitted, read_probabilities
 from wsi_specdec.studies.judging import youden_threshold
-from wsi_specdec.studies.set_files import open_set
-from wsi_specdec.studies.sets import prepare_set, read_truth
-from wsi_specdec.studies.stain_figures import sorted_pairs
-from wsi_specdec.studies.stain_patches import compared, methods_of, run, treated_arms
-from wsi_specdec.studies.stain_sets import (
+from wsi_specdec.studies.sets.files import open_set
+from wsi_specdec.studies.sets.prepare import prepare_set, read_truth
+from wsi_specdec.studies.stain_patches.figures import sorted_pairs
+from wsi_specdec.studies.stain_patches.sets import (
     PLAIN,
     StainedSets,
     fit_target,
     reference_rows,
     treated_sets,
 )
+from wsi_specdec.studies.stain_patches.study import compared, methods_of, run, treated_arms
 
 COUNTS = {"train": 48, "validation": 24, "internal": 24, "external": 16}
 

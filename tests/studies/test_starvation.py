@@ -9,7 +9,7 @@ import torch
 
 from wsi_specdec.config import LinearConfig, MoonsConfig, StarvationConfig
 from wsi_specdec.files import read_json
-from wsi_specdec.studies.moons import (
+from wsi_specdec.studies.starvation.moons import (
     EXTENT,
     GRID,
     Training,
@@ -18,8 +18,8 @@ from wsi_specdec.studies.moons import (
     parted,
     train_on_moons,
 )
-from wsi_specdec.studies.starvation import over_seeds, run
-from wsi_specdec.studies.two_features import (
+from wsi_specdec.studies.starvation.study import over_seeds, run
+from wsi_specdec.studies.starvation.two_features import (
     Descent,
     System,
     descend,

@@ -16,7 +16,7 @@ from wsi_specdec.report.tables import (
     signed_interval,
     title_of_cohort,
 )
-from wsi_specdec.studies.tables import SETTINGS, cost_table, table
+from wsi_specdec.studies.pages.tables import SETTINGS, cost_table, table
 
 # A cohort that one of several centres scanned.
 CENTRE: Final = f"{EXTERNAL}-centre-"

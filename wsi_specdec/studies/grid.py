@@ -25,7 +25,7 @@ from wsi_specdec.store import TileStore, open_stores, read_scores, scores_path
 from wsi_specdec.store.calls import positive_scores
 from wsi_specdec.store.schema import SLIDE_ID
 from wsi_specdec.studies.pool import in_processes
-from wsi_specdec.studies.sets import derive_set, open_set, unchanged
+from wsi_specdec.studies.sets.prepare import derive_set, open_set, unchanged
 from wsi_specdec.training import train
 from wsi_specdec.training.search import Trial, best_value, mean_auroc
 

@@ -22,8 +22,8 @@ from wsi_specdec.report.tables import (
     signed_interval,
     title_of_metric,
 )
+from wsi_specdec.studies.pages.tables import table
 from wsi_specdec.studies.sites import Column, Fold
-from wsi_specdec.studies.tables import table
 
 # What the page shows, as unit and metric.
 _SHOWN: Final = (("patch", "auroc"), ("slide", "auroc"), ("slide", "balanced_accuracy"))

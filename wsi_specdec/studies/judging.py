@@ -17,7 +17,7 @@ from wsi_specdec.evaluation import PatchRun, PatchTruth, evaluate_patches
 from wsi_specdec.keys import VALIDATION
 from wsi_specdec.metrics import accuracy, auroc
 from wsi_specdec.studies.grid import Choice, Fitted, chosen, read_probabilities, validation_set
-from wsi_specdec.studies.sets import read_truth
+from wsi_specdec.studies.sets.prepare import read_truth
 
 Choices = Mapping[tuple[str, str], Choice]
 _YOUDEN = Rule("youden")

@@ -1,4 +1,4 @@
-"""Which module runs which study."""
+"""Runs a study by its kind: the package of that name."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -11,14 +11,6 @@ from wsi_specdec.files import write_text
 from wsi_specdec.keys import CONFIG_FILE
 from wsi_specdec.studies.pool import worker_count
 
-# Each has a function `run(config, out, workers) -> Path`, which returns the page it wrote.
-_MODULES: Final = {
-    "spurious": "spurious",
-    "robustness": "robustness",
-    "starvation": "starvation",
-    "stain_patches": "stain_patches",
-    "radiographs": "radiographs",
-}
 # They may change between two runs into one folder: what was made stays as it is.
 _FREE_SETTINGS: Final = {"out", "workers", "seeds", "evaluate", "title", "full"}
 
@@ -50,7 +42,8 @@ def run_study(config: AnyStudy, *, overwrite: bool = False) -> Path:
         raise ConfigError(msg)
     out = config.out
     _claim(config, out, overwrite=overwrite)
-    module = import_module(f"wsi_specdec.studies.{_MODULES[config.kind]}")
+    # Each has a function `run(config, out, workers) -> Path`, which returns the page it wrote.
+    module = import_module(f"wsi_specdec.studies.{config.kind}.study")
     run: Callable[[Any, Path, int], Path] = module.run
     return run(config, out, worker_count(config.workers))
 

@@ -13,8 +13,8 @@ from wsi_specdec.report.tables import (
     title_of_cohort,
 )
 from wsi_specdec.studies.outcome import Outcome
-from wsi_specdec.studies.page import Section, standard_sections
-from wsi_specdec.studies.tables import table
+from wsi_specdec.studies.pages.page import Section, standard_sections
+from wsi_specdec.studies.pages.tables import table
 
 _METRICS: Final = {
     "auroc": "AUROC",

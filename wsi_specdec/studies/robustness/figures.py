@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 
 from wsi_specdec.keys import FIGURES_DIR
 from wsi_specdec.report.drawing import LIGHT, TITLE_SIZE, marker, style
-from wsi_specdec.studies.figures import curves_figure, save_png
-from wsi_specdec.studies.page import Picture
-from wsi_specdec.studies.robustness_tables import TOTALS
-from wsi_specdec.studies.sets import open_set
-from wsi_specdec.studies.shift_measures import MCE
-from wsi_specdec.studies.shift_sets import ShiftSet
+from wsi_specdec.studies.pages.figures import curves_figure, save_png
+from wsi_specdec.studies.pages.page import Picture
+from wsi_specdec.studies.robustness.measures import MCE
+from wsi_specdec.studies.robustness.sets import ShiftSet
+from wsi_specdec.studies.robustness.tables import TOTALS
+from wsi_specdec.studies.sets.prepare import open_set
 
 _COLUMNS: Final = 5
 _SMALL: Final = 8.5

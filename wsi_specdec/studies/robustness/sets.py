@@ -13,10 +13,10 @@ from wsi_specdec.demo.scanner import CENTRES_FILE
 from wsi_specdec.files import read_json
 from wsi_specdec.keys import EXTERNAL, INTERNAL
 from wsi_specdec.stain import StainProfile
-from wsi_specdec.studies.marks import stain_shifted
-from wsi_specdec.studies.sets import Change, derive_set, unchanged
-from wsi_specdec.studies.shifts import STRENGTHS, shifted
-from wsi_specdec.studies.stain_sets import training_stains
+from wsi_specdec.studies.robustness.shifts import STRENGTHS, shifted
+from wsi_specdec.studies.sets.prepare import Change, derive_set, unchanged
+from wsi_specdec.studies.spurious.marks import stain_shifted
+from wsi_specdec.studies.stain_patches.sets import training_stains
 
 Tiles = NDArray[np.uint8]
 Rows = NDArray[np.int64]

@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 from wsi_specdec.config import MarkStrengths, SpuriousConfig
 from wsi_specdec.errors import ConfigError, NotEnoughDataError
 from wsi_specdec.keys import EXTERNAL, INTERNAL, TRAIN, VALIDATION
-from wsi_specdec.studies.marks import cornered, marked, recompressed, sharpened, stain_shifted
-from wsi_specdec.studies.set_files import Truth
-from wsi_specdec.studies.sets import derive_set, read_truth
-from wsi_specdec.studies.stain_sets import training_stains
+from wsi_specdec.studies.sets.files import Truth
+from wsi_specdec.studies.sets.prepare import derive_set, read_truth
+from wsi_specdec.studies.spurious.marks import (
+    cornered,
+    marked,
+    recompressed,
+    sharpened,
+    stain_shifted,
+)
+from wsi_specdec.studies.stain_patches.sets import training_stains
 
 INDEPENDENT: Final = "external-independent"
 REVERSED: Final = "external-reversed"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from wsi_specdec.studies.tables import table
+from wsi_specdec.studies.pages.tables import table
 
 ARMS: Final = {
     "ce": "cross-entropy alone",

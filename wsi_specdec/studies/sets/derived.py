@@ -13,7 +13,7 @@ from wsi_specdec.files import sha256_of
 from wsi_specdec.keys import STAIN_APPLIED
 from wsi_specdec.provenance import provenance
 from wsi_specdec.store import packed_attributes
-from wsi_specdec.studies.set_files import (
+from wsi_specdec.studies.sets.files import (
     STORE_NAME,
     claim,
     identity,

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from wsi_specdec.config import LinearConfig, StarvationConfig
 from wsi_specdec.report.drawing import LIGHT, TITLE_SIZE, marker, style
-from wsi_specdec.studies.figures import save_png
-from wsi_specdec.studies.moons import EXTENT, Trained, draw_moons, parted
-from wsi_specdec.studies.starvation_tables import ARMS
-from wsi_specdec.studies.two_features import LinearRun
+from wsi_specdec.studies.pages.figures import save_png
+from wsi_specdec.studies.starvation.moons import EXTENT, Trained, draw_moons, parted
+from wsi_specdec.studies.starvation.tables import ARMS
+from wsi_specdec.studies.starvation.two_features import LinearRun
 
 Floats = NDArray[np.float64]
 

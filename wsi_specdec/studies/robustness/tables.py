@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from wsi_specdec.report.tables import p_value, pair_name, signed, signed_interval
 from wsi_specdec.studies.outcome import Outcome
-from wsi_specdec.studies.page import Section, standard_sections
-from wsi_specdec.studies.shift_measures import MCE
-from wsi_specdec.studies.tables import table
+from wsi_specdec.studies.pages.page import Section, standard_sections
+from wsi_specdec.studies.pages.tables import table
+from wsi_specdec.studies.robustness.measures import MCE
 
 TOTALS: Final = {
     "accuracy_clean": "Accuracy, clean",

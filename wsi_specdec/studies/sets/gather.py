@@ -23,7 +23,7 @@ from wsi_specdec.store import (
     open_store,
     read_index,
 )
-from wsi_specdec.studies.set_files import Member, Reader
+from wsi_specdec.studies.sets.files import Member, Reader
 
 BREAST_CLASSES: Final = ("normal", "IDC")
 _TILE_CLASSES: Final = ("normal", "tumour")

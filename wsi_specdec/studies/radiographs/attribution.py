@@ -25,10 +25,10 @@ from wsi_specdec.files import atomic_path, sha256_of
 from wsi_specdec.keys import TRAIN
 from wsi_specdec.metrics import bootstrap_interval, bootstrap_p, draw_plan, holm
 from wsi_specdec.models import load_model, model_sha256, standardise
-from wsi_specdec.studies.chest_sets import Fields
 from wsi_specdec.studies.grid import Fitted
 from wsi_specdec.studies.pool import in_processes
-from wsi_specdec.studies.set_files import open_set, read_truth
+from wsi_specdec.studies.radiographs.sets import Fields
+from wsi_specdec.studies.sets.files import open_set, read_truth
 
 MAPS_FILE: Final = "attribution.npz"
 # Images whose paths to the baseline go through the network together.

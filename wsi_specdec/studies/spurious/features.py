@@ -34,7 +34,7 @@ from wsi_specdec.metrics import (
 )
 from wsi_specdec.models import Predictor, load_model
 from wsi_specdec.studies.pool import in_processes
-from wsi_specdec.studies.set_files import open_set
+from wsi_specdec.studies.sets.files import open_set
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]

@@ -22,13 +22,13 @@ from wsi_specdec.studies.judging import (
     youden_threshold,
 )
 from wsi_specdec.studies.outcome import outcome_of, write_outcome
-from wsi_specdec.studies.page import write_page
-from wsi_specdec.studies.robustness_figures import draw_shifts
-from wsi_specdec.studies.robustness_tables import sections_of
-from wsi_specdec.studies.set_files import SET_FILE
-from wsi_specdec.studies.sets import prepare_set
-from wsi_specdec.studies.shift_measures import CLEAN, Cells, describe_arms, measure_cells
-from wsi_specdec.studies.shift_sets import ShiftSet, shift_sets
+from wsi_specdec.studies.pages.page import write_page
+from wsi_specdec.studies.robustness.figures import draw_shifts
+from wsi_specdec.studies.robustness.measures import CLEAN, Cells, describe_arms, measure_cells
+from wsi_specdec.studies.robustness.sets import ShiftSet, shift_sets
+from wsi_specdec.studies.robustness.tables import sections_of
+from wsi_specdec.studies.sets.files import SET_FILE
+from wsi_specdec.studies.sets.prepare import prepare_set
 
 SHIFTS_FILE: Final = "shifts.json"
 _NOTES: Final = (
@@ -86,7 +86,7 @@ def describe_shifts(
 
     Returns
     -------
-    As `shift_measures.describe_arms`.
+    As `measures.describe_arms`.
     """
     places = {(each.shift, each.strength): each.cohort for each in sets}
     places = {(CLEAN, 0): INTERNAL, **places}

@@ -12,22 +12,22 @@ from wsi_specdec.keys import FIGURES_DIR, INTERNAL
 from wsi_specdec.provenance import provenance
 from wsi_specdec.report.tables import cell_of, title_of_cohort
 from wsi_specdec.stain import TileStatus
-from wsi_specdec.studies.figures import curves_figure
 from wsi_specdec.studies.grid import Fitted, Method, choose, run_grid
 from wsi_specdec.studies.judging import evaluate_conditions
 from wsi_specdec.studies.outcome import Outcome, outcome_of, write_outcome
-from wsi_specdec.studies.page import Picture, Section, standard_sections, write_page
-from wsi_specdec.studies.set_files import SET_FILE
-from wsi_specdec.studies.sets import prepare_set
-from wsi_specdec.studies.stain_figures import draw_arms, draw_differences, tested
-from wsi_specdec.studies.stain_sets import (
+from wsi_specdec.studies.pages.figures import curves_figure
+from wsi_specdec.studies.pages.page import Picture, Section, standard_sections, write_page
+from wsi_specdec.studies.pages.tables import differences_table, table
+from wsi_specdec.studies.sets.files import SET_FILE
+from wsi_specdec.studies.sets.prepare import prepare_set
+from wsi_specdec.studies.stain_patches.figures import draw_arms, draw_differences, tested
+from wsi_specdec.studies.stain_patches.sets import (
     AUGMENTED,
     PLAIN,
     StainedSets,
     measure_seconds,
     treated_sets,
 )
-from wsi_specdec.studies.tables import differences_table, table
 
 _COST_FILE: Final = "stain_seconds.json"
 

@@ -12,21 +12,21 @@ from wsi_specdec.evaluation import pairs_of
 from wsi_specdec.files import sha256_of_file, write_json
 from wsi_specdec.keys import SCHEMA_VERSION
 from wsi_specdec.provenance import provenance
-from wsi_specdec.studies.features import Probed, describe_features, see_all
 from wsi_specdec.studies.grid import Fitted, Method, choose, chosen, run_grid
 from wsi_specdec.studies.judging import evaluate_conditions
-from wsi_specdec.studies.mark_sets import (
+from wsi_specdec.studies.outcome import outcome_of, write_outcome
+from wsi_specdec.studies.pages.page import write_page
+from wsi_specdec.studies.sets.files import SET_FILE, open_set
+from wsi_specdec.studies.sets.prepare import prepare_set, read_truth
+from wsi_specdec.studies.spurious.features import Probed, describe_features, see_all
+from wsi_specdec.studies.spurious.figures import draw_study
+from wsi_specdec.studies.spurious.sets import (
     INDEPENDENT,
     Condition,
     carriers,
     mark_sets,
 )
-from wsi_specdec.studies.outcome import outcome_of, write_outcome
-from wsi_specdec.studies.page import write_page
-from wsi_specdec.studies.set_files import SET_FILE, open_set
-from wsi_specdec.studies.sets import prepare_set, read_truth
-from wsi_specdec.studies.spurious_figures import draw_study
-from wsi_specdec.studies.spurious_tables import sections_of
+from wsi_specdec.studies.spurious.tables import sections_of
 
 FEATURES_FILE: Final = "features.json"
 _NOTES: Final = (

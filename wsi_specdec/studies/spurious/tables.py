@@ -12,11 +12,11 @@ from wsi_specdec.report.tables import (
     signed,
     signed_interval,
 )
-from wsi_specdec.studies.features import CLASS, MARK
-from wsi_specdec.studies.mark_sets import REVERSED
 from wsi_specdec.studies.outcome import Outcome
-from wsi_specdec.studies.page import Section, standard_sections
-from wsi_specdec.studies.tables import table
+from wsi_specdec.studies.pages.page import Section, standard_sections
+from wsi_specdec.studies.pages.tables import table
+from wsi_specdec.studies.spurious.features import CLASS, MARK
+from wsi_specdec.studies.spurious.sets import REVERSED
 
 _REPLACED: Final = "Differences"
 _METRICS: Final = ("accuracy", "auroc")

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from wsi_specdec.keys import VALIDATION
 from wsi_specdec.report.drawing import LIGHT, style
 from wsi_specdec.report.tables import order_cohorts, title_of_cohort
-from wsi_specdec.studies.attribution import Explained, Shown
-from wsi_specdec.studies.figures import save_png
+from wsi_specdec.studies.pages.figures import save_png
+from wsi_specdec.studies.radiographs.attribution import Explained, Shown
 
 _WIDTH_IN: Final = 7.2
 _ROW_IN: Final = 0.27

@@ -18,10 +18,9 @@ from wsi_specdec.images import is_dicom
 from wsi_specdec.packing import Listing, list_images, pack_images
 from wsi_specdec.provenance import provenance
 from wsi_specdec.store import packed_attributes
-from wsi_specdec.studies.choosing import choose_images
-from wsi_specdec.studies.derived import Change, derive_set, unchanged
-from wsi_specdec.studies.gather import Gathered, is_run, resized, shipped_patches, stored_images
-from wsi_specdec.studies.set_files import (
+from wsi_specdec.studies.sets.choosing import choose_images
+from wsi_specdec.studies.sets.derived import Change, derive_set, unchanged
+from wsi_specdec.studies.sets.files import (
     STORE_NAME,
     Member,
     Truth,
@@ -31,6 +30,13 @@ from wsi_specdec.studies.set_files import (
     open_set,
     read_truth,
     write_set,
+)
+from wsi_specdec.studies.sets.gather import (
+    Gathered,
+    is_run,
+    resized,
+    shipped_patches,
+    stored_images,
 )
 
 __all__ = ["Change", "Truth", "derive_set", "open_set", "prepare_set", "read_truth", "unchanged"]

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from wsi_specdec.config import SpuriousConfig
 from wsi_specdec.keys import FIGURES_DIR, INTERNAL
 from wsi_specdec.report.drawing import LIGHT, TITLE_SIZE, marker, style
-from wsi_specdec.studies.features import CLASS, MARK
-from wsi_specdec.studies.figures import (
+from wsi_specdec.studies.pages.figures import (
     by_condition_figure,
     curves_figure,
     difference_figure,
     save_png,
 )
-from wsi_specdec.studies.mark_sets import REVERSED, marking_of
-from wsi_specdec.studies.page import Picture
-from wsi_specdec.studies.set_files import open_set
-from wsi_specdec.studies.sets import read_truth
+from wsi_specdec.studies.pages.page import Picture
+from wsi_specdec.studies.sets.files import open_set
+from wsi_specdec.studies.sets.prepare import read_truth
+from wsi_specdec.studies.spurious.features import CLASS, MARK
+from wsi_specdec.studies.spurious.sets import REVERSED, marking_of
 
 _PROBABILITY: Final = "Probability of the mark"
 _SHOWN_OF_A_CLASS: Final = 3

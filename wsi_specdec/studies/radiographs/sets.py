@@ -15,9 +15,9 @@ from wsi_specdec.errors import NotEnoughDataError
 from wsi_specdec.files import atomic_path, sha256_of
 from wsi_specdec.keys import EXTERNAL, INTERNAL, TRAIN, VALIDATION
 from wsi_specdec.progress import progress
-from wsi_specdec.studies.lungs import Box, LungFields, lung_fields
-from wsi_specdec.studies.set_files import identity, members_of, open_set
-from wsi_specdec.studies.sets import derive_set, read_truth
+from wsi_specdec.studies.radiographs.lungs import Box, LungFields, lung_fields
+from wsi_specdec.studies.sets.files import identity, members_of, open_set
+from wsi_specdec.studies.sets.prepare import derive_set, read_truth
 
 IMAGE: Final = "image"
 LUNGS: Final = "lungs"

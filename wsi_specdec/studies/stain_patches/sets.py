@@ -31,8 +31,8 @@ from wsi_specdec.stain.target import (
     write_target,
 )
 from wsi_specdec.store import TileStore
-from wsi_specdec.studies.set_files import SET_FILE, open_set
-from wsi_specdec.studies.sets import derive_set, read_truth, unchanged
+from wsi_specdec.studies.sets.files import SET_FILE, open_set
+from wsi_specdec.studies.sets.prepare import derive_set, read_truth, unchanged
 from wsi_specdec.training.augment import augment
 
 # How images are left as they are, but for augmentation; also a folder's name.

@@ -9,7 +9,7 @@ from typing import Any, Final
 from wsi_specdec.files import write_text
 from wsi_specdec.report.tables import percent
 from wsi_specdec.studies.outcome import Outcome
-from wsi_specdec.studies.tables import (
+from wsi_specdec.studies.pages.tables import (
     choices_table,
     cost_table,
     data_table,

@@ -12,13 +12,13 @@ from wsi_specdec.config import LinearConfig, StarvationConfig
 from wsi_specdec.files import write_json
 from wsi_specdec.keys import RESULTS_FILE
 from wsi_specdec.provenance import provenance
-from wsi_specdec.studies.moons import Trained, Training, train_on_moons
 from wsi_specdec.studies.outcome import Outcome
-from wsi_specdec.studies.page import Picture, Section, write_page
+from wsi_specdec.studies.pages.page import Picture, Section, write_page
 from wsi_specdec.studies.pool import in_processes
-from wsi_specdec.studies.starvation_figures import draw_linear, draw_moon_boundaries
-from wsi_specdec.studies.starvation_tables import linear_table, moons_table
-from wsi_specdec.studies.two_features import (
+from wsi_specdec.studies.starvation.figures import draw_linear, draw_moon_boundaries
+from wsi_specdec.studies.starvation.moons import Trained, Training, train_on_moons
+from wsi_specdec.studies.starvation.tables import linear_table, moons_table
+from wsi_specdec.studies.starvation.two_features import (
     Descent,
     LinearRun,
     System,

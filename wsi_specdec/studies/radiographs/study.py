@@ -16,30 +16,30 @@ from wsi_specdec.evaluation import pairs_of
 from wsi_specdec.files import sha256_of_file, write_json
 from wsi_specdec.keys import FIGURES_DIR
 from wsi_specdec.provenance import provenance
-from wsi_specdec.studies.attribution import (
+from wsi_specdec.studies.grid import Fitted, Method, choose, chosen, run_grid
+from wsi_specdec.studies.judging import evaluate_conditions
+from wsi_specdec.studies.outcome import outcome_of, write_outcome
+from wsi_specdec.studies.pages.figures import difference_figure
+from wsi_specdec.studies.pages.page import Picture, write_page
+from wsi_specdec.studies.radiographs.attribution import (
     Explained,
     Shown,
     choose_shown,
     explain_all,
     summarise,
 )
-from wsi_specdec.studies.chest_figures import draw_maps, draw_results
-from wsi_specdec.studies.chest_listing import list_collections
-from wsi_specdec.studies.chest_sets import (
+from wsi_specdec.studies.radiographs.figures import draw_maps, draw_results
+from wsi_specdec.studies.radiographs.listing import list_collections
+from wsi_specdec.studies.radiographs.sets import (
     IMAGE,
     RegionSets,
     count_fields,
     find_fields,
     region_sets,
 )
-from wsi_specdec.studies.chest_tables import chest_sections
-from wsi_specdec.studies.figures import difference_figure
-from wsi_specdec.studies.grid import Fitted, Method, choose, chosen, run_grid
-from wsi_specdec.studies.judging import evaluate_conditions
-from wsi_specdec.studies.outcome import outcome_of, write_outcome
-from wsi_specdec.studies.page import Picture, write_page
-from wsi_specdec.studies.set_files import SET_FILE
-from wsi_specdec.studies.sets import prepare_set
+from wsi_specdec.studies.radiographs.tables import chest_sections
+from wsi_specdec.studies.sets.files import SET_FILE
+from wsi_specdec.studies.sets.prepare import prepare_set
 
 ATTRIBUTION_FILE: Final = "attribution.json"
 STRONG: Final = "strong"

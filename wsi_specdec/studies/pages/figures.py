@@ -17,7 +17,7 @@ from wsi_specdec.files import atomic_path
 from wsi_specdec.keys import VALIDATION
 from wsi_specdec.report.drawing import LIGHT, TITLE_SIZE, marker, style
 from wsi_specdec.report.tables import order_cohorts, p_value, pair_name, title_of_cohort
-from wsi_specdec.studies.tables import METRICS, ONE_CLASS, SETTINGS
+from wsi_specdec.studies.pages.tables import METRICS, ONE_CLASS, SETTINGS
 
 WIDTH_IN: Final = 7.2
 _DPI: Final = 120

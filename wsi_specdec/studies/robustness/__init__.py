@@ -1,0 +1,1 @@
+"""Tests under blur, stain, compression and other shifts."""

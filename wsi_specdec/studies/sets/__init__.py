@@ -1,0 +1,1 @@
+"""Images that studies take: chosen from any source, packed, changed."""

@@ -1,0 +1,1 @@
+"""Training images whose class goes with a small mark."""

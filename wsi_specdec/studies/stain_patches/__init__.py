@@ -1,0 +1,1 @@
+"""Spectral decoupling against stain normalisation, on patches."""

@@ -1,0 +1,1 @@
+"""Gradient starvation itself, in two small systems."""
