@@ -56,7 +56,7 @@ bench: install ## run every benchmark (BENCHMARKS="names" for some of them)
 	  echo "== benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; \
 	done
 
-peers: install ## install what `make bench` compares with into .peers (about 7 GB)
+peers: install ## install what `make bench` compares with into .peers (about 12 GB)
 	$(BIN)/python -m benchmarks.install_peers $(ARGS)
 
 docs: install ## check the documentation: its links, and that its examples are true

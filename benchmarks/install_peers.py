@@ -3,7 +3,8 @@
 Usage: python -m benchmarks.install_peers [--peers .peers] [NAME ...]
 
 Versions are those of requirements/peers-NAME.txt, pinned and hashed; `--lock` resolves them anew.
-An environment that is up to date is left alone. TIAToolbox brings PyTorch: about 6 GB.
+What a package that comes as source is built with is pinned there, too. An environment that is up to
+date is left alone. TIAToolbox and stainx bring PyTorch: about 6 GB each.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"
-PEERS = ("histoprep", "tiatoolbox", "hs2p")
+PEERS = ("histoprep", "tiatoolbox", "hs2p", "stainx")
 _UV = Path(sys.executable).with_name("uv")
 _LOCK = "python -m benchmarks.install_peers --lock"
 
@@ -35,7 +36,8 @@ def install(name: str, peers: Path) -> bool:
         shutil.rmtree(folder)
     _uv("venv", "--quiet", "--python", sys.executable, str(folder))
     python = str(folder / "bin" / "python")
-    _uv("pip", "sync", "--quiet", "--python", python, "--require-hashes", str(lock_file(name)))
+    pinned = ("--require-hashes", f"--build-constraints={lock_file(name)}")
+    _uv("pip", "sync", "--quiet", "--python", python, *pinned, str(lock_file(name)))
     stamp.write_text(wanted, encoding="utf-8")
     return True
 

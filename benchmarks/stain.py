@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks import stain_summary as summary
 from benchmarks.measuring import measure
 from benchmarks.peers.stain_protocol import result_flags
-from benchmarks.run_stain import SLIDE, TILE, TORCH
+from benchmarks.run_stain import CUDA, SLIDE, TILE, TORCH
 from benchmarks.stain_colour import Centres, load_centres, variation
 from benchmarks.stain_crops import Found, crops_table, run_crops
 from wsi_specdec.files import write_json, write_text
@@ -68,6 +69,7 @@ OURS = tuple(
 )
 PEERS = (
     _peer("torchstain", "macenko", "numpy"),
+    _peer("torchstain", "macenko", "numpy slide"),
     _peer("torchstain", "macenko", "torch"),
     _peer("torchstain", "reinhard", "numpy"),
     _peer("torchstain", "vahadane", "numpy", slow=True),
@@ -78,6 +80,13 @@ PEERS = (
     _peer("HistoPrep", "vahadane", own="histoprep", slow=True),
     _peer("stainx", "macenko", own="stainx"),
     _peer("stainx", "reinhard", own="stainx"),
+)
+# Where there is a GPU.
+ON_GPU = (
+    *(Arm(summary.OURS, method, CUDA) for method in ("macenko", "vahadane", "reinhard")),
+    _peer("torchstain", "macenko", f"torch {CUDA}"),
+    _peer("stainx", "macenko", CUDA, own="stainx"),
+    _peer("stainx", "reinhard", CUDA, own="stainx"),
 )
 
 
@@ -148,7 +157,7 @@ class Bench:
 def chosen_arms(args: argparse.Namespace) -> Iterator[Arm]:
     """Yield the arms whose environment is there; say once what is not."""
     missing = set()
-    for arm in (*PEERS, *OURS):
+    for arm in (*PEERS, *OURS, *(ON_GPU if torch.cuda.is_available() else ())):
         if (args.methods and arm.method not in args.methods) or (arm.slow and not args.slow):
             continue
         if arm.environment and not (args.peers / arm.environment / "bin" / "python").exists():
@@ -175,7 +184,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--slides", type=Path, help="folder of slides to take crops of, too")
     parser.add_argument("--peers", type=Path, default=Path(".peers"), help="their environments")
     parser.add_argument("--out", type=Path, default=Path("runs/bench_stain"))
-    parser.add_argument("--tiles", type=int, default=16, help="of each centre")
+    parser.add_argument("--tiles", type=int, default=64, help="of each centre, at most")
     parser.add_argument("--rounds", type=int, default=5, help="another centre's reference in each")
     parser.add_argument("--seconds", type=float, default=1.0, help="that each is timed, at least")
     parser.add_argument("--crops", type=int, default=10_000)

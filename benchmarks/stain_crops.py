@@ -37,6 +37,7 @@ EXPECTED: dict[str, tuple[str | None, str | None]] = {
     "tiny": (None, None),
     "glass": (_LITTLE, _LITTLE),
     "white": (_LITTLE, _LITTLE),
+    "near empty": (_LITTLE, _LITTLE),
     "black": (_DEGENERATE, _DEGENERATE),
     # It may well be the colour of the slide's tissue.
     "one colour": (_DEGENERATE, None),
@@ -176,6 +177,12 @@ def _white(crop: Image, _: np.random.Generator) -> Image:
     return np.full_like(crop, 255)
 
 
+def _near_empty(crop: Image, rng: np.random.Generator) -> Image:
+    out = _glass(crop, rng)
+    out[:3, :3] = crop[:3, :3]
+    return out
+
+
 def _black(crop: Image, _: np.random.Generator) -> Image:
     return np.zeros_like(crop)
 
@@ -213,6 +220,7 @@ MAKERS: dict[str, Callable[[Image, np.random.Generator], Image]] = {
     "tiny": _as_it_is,
     "glass": _glass,
     "white": _white,
+    "near empty": _near_empty,
     "black": _black,
     "one colour": _one_colour,
     "ink": _ink,

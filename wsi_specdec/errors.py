@@ -41,6 +41,10 @@ class UnsupportedSlideError(SlideError, ValueError):
     """A slide can be read but is not what this package works on, for one fluorescence."""
 
 
+class FluorescenceError(UnsupportedSlideError):
+    """A slide is fluorescence, by its metadata or by the look of it."""
+
+
 class ResolutionError(SlideError, ValueError):
     """A slide's µm per pixel is missing, implausible, or coarser than what was asked for."""
 

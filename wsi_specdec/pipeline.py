@@ -12,14 +12,7 @@ from wsi_specdec.aggregation import (
     make_calls,
     save_calls,
 )
-from wsi_specdec.cohort import (
-    Slide,
-    assign_splits,
-    evaluated_cohorts,
-    read_manifest,
-    read_slides,
-    write_manifest,
-)
+from wsi_specdec.cohort import read_slides, write_manifest
 from wsi_specdec.config import (
     AnyConfig,
     DemoConfig,
@@ -30,11 +23,11 @@ from wsi_specdec.config import (
     dump_config,
     load_config,
 )
-from wsi_specdec.datasets import dataset_slides
 from wsi_specdec.demo import compose_cohort
-from wsi_specdec.errors import ConfigError, ManifestError, SettingsMismatchError
+from wsi_specdec.errors import ConfigError, SettingsMismatchError
 from wsi_specdec.evaluation import SeedRun, evaluate, pairs_of, write_results
 from wsi_specdec.files import sha256_of_file, write_json, write_text
+from wsi_specdec.intake import listed, required, stores_of, take_in, with_classes, with_splits
 from wsi_specdec.keys import (
     AGGREGATOR_DIR,
     AGGREGATOR_FILE,
@@ -49,8 +42,6 @@ from wsi_specdec.keys import (
     SITES_FILE,
     SITES_PAGE_FILE,
     STAIN_DIR,
-    TRAIN,
-    VALIDATION,
     WEIGHTS_FILE,
 )
 from wsi_specdec.models import load_spec
@@ -60,12 +51,10 @@ from wsi_specdec.report import write_report
 from wsi_specdec.runner import LedgerSummary, read_states
 from wsi_specdec.scoring import score_stores
 from wsi_specdec.stain import fit_stores
-from wsi_specdec.store import TileStore, open_store, store_path
 from wsi_specdec.store.calls import Call
 from wsi_specdec.studies import ArmRun, Cohort, arm_settings, read_cost, run_arms, timed
-from wsi_specdec.studies.composed_slides import slides_page
+from wsi_specdec.studies.composed_slides import write_slides_page
 from wsi_specdec.studies.joined import join_folds, joined_page
-from wsi_specdec.studies.page import PAGE_FILE
 from wsi_specdec.studies.sites import Column, leave_one_out, share_tiles
 from wsi_specdec.tiling import tile_slides
 
@@ -95,7 +84,7 @@ class Finished:
     out
         Its directory.
     tiling
-        What became of each slide.
+        What became of each slide, or image.
     report
         The report's path.
     results
@@ -104,6 +93,8 @@ class Finished:
         Slide calls; empty for a comparison, whose calls lie beside each arm.
     joined
         What `join_folds` makes of a comparison that leaves sites out; `report` is then its page.
+    of_images
+        Whether it was on packed images.
     """
 
     out: Path
@@ -112,6 +103,7 @@ class Finished:
     results: dict[str, Any] | None = None
     calls: Sequence[Call] = ()
     joined: dict[str, Any] | None = None
+    of_images: bool = False
 
 
 def run(config: AnyConfig, *, overwrite: bool = False) -> Finished:
@@ -125,18 +117,19 @@ def run(config: AnyConfig, *, overwrite: bool = False) -> Finished:
 
 def run_demo(config: DemoConfig, *, overwrite: bool = False) -> Finished:
     """Compose the built-in cohort and run its pipeline on it."""
-    out = _required(config.pipeline.out, "out")
+    out = required(config.pipeline.out, "out")
     compose_cohort(out, config.cohort)
     inner = config.pipeline.model_copy(update={"manifest": out / MANIFEST_FILE})
     done = run_pipeline(inner, overwrite=overwrite)
     if config.cohort.external_centres and done.results is not None:
-        write_text(out / PAGE_FILE, slides_page(done.results, inner.report.title))
+        write_slides_page(out, done.results, config)
     return done
 
 
 def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished:
-    """Take labelled slides to results: tile, then every arm and seed, then evaluate and report.
+    """Take labelled slides, or images that are packed, to results.
 
+    They are tiled or packed, then comes every arm with every seed, then evaluation and report.
     With `config.leave_out` this is done for each site, or scanner, in turn, by `run_folds`.
 
     Raises
@@ -148,19 +141,22 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
     """
     if config.leave_out is not None:
         return run_folds(config, config.leave_out, overwrite=overwrite)
-    out = _required(config.out, "out")
-    slides = _listed(config)
+    out = required(config.out, "out")
+    slides = listed(config)
     # Asked for before hours of work, not after.
     pairs_of([arm.name for arm in config.arms], config.evaluate.baseline, config.evaluate.pairs)
-    slides = _with_splits(slides, config)
+    slides = with_splits(slides, config)
+    config = with_classes(config)
     _claim(out, config, overwrite=overwrite)
+    slides, taken = take_in(slides, config, overwrite=overwrite)
+    # Once more: packing may have told whose images they are.
+    slides = with_splits(slides, config)
     write_manifest(slides, out / MANIFEST_FILE)
-    manifest = config.manifest or out / MANIFEST_FILE
-    made_with = provenance({manifest.name: sha256_of_file(manifest)}, seed=config.seeds[0])
+    made_with = _made_with(config, out)
     write_json(out / PROVENANCE_FILE, made_with)
 
-    tiling = tile_slides(slides, out, config.tile, config.runner, overwrite=overwrite)
-    cohort = Cohort(slides, _stores(slides, out), read_states(out), out / STAIN_DIR)
+    stores = stores_of(slides, out, images=config.of_images)
+    cohort = Cohort(slides, stores, read_states(out), out / STAIN_DIR)
     _fit_stains(config, cohort)
     runs = {arm.name: [ArmRun.within(out, arm, s) for s in config.seeds] for arm in config.arms}
     every = [arm_run for of_arm in runs.values() for arm_run in of_arm]
@@ -176,7 +172,8 @@ def run_pipeline(config: PipelineConfig, *, overwrite: bool = False) -> Finished
     )
     write_results(out / RESULTS_FILE, results)
     _write_all_calls(runs, out / CALLS_FILE)
-    return Finished(out, tiling, write_report(out, config.report), results)
+    report = write_report(out, config.report)
+    return Finished(out, taken, report, results, of_images=config.of_images)
 
 
 def run_folds(config: PipelineConfig, column: Column, *, overwrite: bool = False) -> Finished:
@@ -189,22 +186,26 @@ def run_folds(config: PipelineConfig, column: Column, *, overwrite: bool = False
     SettingsMismatchError
         As `run_pipeline`.
     """
-    out = _required(config.out, "out")
-    slides = _listed(config)
+    out = required(config.out, "out")
+    slides = listed(config)
     folds = leave_one_out(slides, column, config.splits, config.seeds[0])
-    changes = {"leave_out": None, "dataset": None, "data": None}
     # Asked for before hours of work, not after.
     pairs_of([arm.name for arm in config.arms], config.evaluate.baseline, config.evaluate.pairs)
     for fold in folds:
-        _with_splits(fold.slides, config)
+        with_splits(fold.slides, config)
+    config = with_classes(config)
     _claim(out, config, overwrite=overwrite)
-    write_manifest(slides, out / MANIFEST_FILE)
-    tiling = tile_slides(slides, out, config.tile, config.runner, overwrite=overwrite)
+    slides, taken = take_in(slides, config, overwrite=overwrite)
+    folds = leave_one_out(slides, column, config.splits, config.seeds[0])
+    changes: dict[str, Any] = {"leave_out": None, "dataset": None, "data": None}
+    if config.of_images:
+        changes |= {"pack": None, "packed": out}
     found = []
     for fold in folds:
         console().rule(f"{column} {fold.site} left out", style="dim")
         folder = fold.folder(out)
-        share_tiles(out, fold)
+        if not config.of_images:
+            share_tiles(out, fold)
         write_manifest(fold.slides, folder / MANIFEST_FILE)
         title = f"{config.report.title}: {column} {fold.site} left out"
         report = config.report.model_copy(update={"title": title})
@@ -215,7 +216,7 @@ def run_folds(config: PipelineConfig, column: Column, *, overwrite: bool = False
     write_json(out / SITES_FILE.format(column), joined)
     page = out / SITES_PAGE_FILE.format(column)
     write_text(page, joined_page(joined))
-    return Finished(out, tiling, page, joined=joined)
+    return Finished(out, taken, page, joined=joined)
 
 
 def run_process(config: ProcessConfig, *, overwrite: bool = False) -> Finished:
@@ -228,9 +229,9 @@ def run_process(config: ProcessConfig, *, overwrite: bool = False) -> Finished:
     ConfigError
         If there is no aggregator beside the model and none is given.
     """
-    out = _required(config.out, "out")
-    source = _required(config.slides, "slides")
-    model = _required(config.model, "model")
+    out = required(config.out, "out")
+    source = required(config.slides, "slides")
+    model = required(config.model, "model")
     spec = load_spec(model)
     aggregator = load_aggregator(_aggregator_folder(config.aggregator, model))
     slides = read_slides([source])
@@ -247,7 +248,7 @@ def run_process(config: ProcessConfig, *, overwrite: bool = False) -> Finished:
     inputs = {WEIGHTS_FILE: sha256_of_file(model / WEIGHTS_FILE)}
     write_json(out / PROVENANCE_FILE, provenance(inputs))
     tiling = tile_slides(slides, out, tile, config.runner, overwrite=overwrite)
-    stores = _stores(slides, out)
+    stores = stores_of(slides, out)
     embeddings = config.score.embeddings or aggregator.needs_embeddings
     score = config.score.model_copy(update={"embeddings": embeddings})
     score_stores(stores, model, out / SCORES_DIR, score, out / STAIN_DIR)
@@ -256,54 +257,11 @@ def run_process(config: ProcessConfig, *, overwrite: bool = False) -> Finished:
     return Finished(out, tiling, write_report(out, config.report), calls=calls)
 
 
-def _required(path: Path | None, name: str) -> Path:
-    if path is None:
-        msg = f"the setting '{name}' is missing: give it in the config or as a flag"
-        raise ConfigError(msg)
-    return path
-
-
-def _listed(config: PipelineConfig) -> list[Slide]:
-    """Read the manifest, or list the slides of a data set in its place."""
-    if config.data is not None and config.manifest is not None:
-        msg = "give either a manifest or the folder of a data set (data), not both"
-        raise ConfigError(msg)
-    if config.data is None and (config.dataset is None or config.manifest is not None):
-        return read_manifest(_required(config.manifest, "manifest"))
-    if config.dataset is None:
-        msg = (
-            "data is the folder of a public data set, and the config names none under 'dataset': "
-            "start from a file that does, such as pipelines/panda.yaml, or give a manifest"
-        )
-        raise ConfigError(msg)
-    data = _required(config.data, "data")
-    return dataset_slides(config.dataset, data, config.splits, config.seeds[0])
-
-
-def _with_splits(slides: Sequence[Slide], config: PipelineConfig) -> list[Slide]:
-    """Fill in splits where no slide has one, and check that the needed ones are there."""
-    if not any(slide.split for slide in slides):
-        slides = assign_splits(slides, config.splits, seed=config.seeds[0])
-    for needed in (TRAIN, VALIDATION):
-        if not any(slide.split == needed for slide in slides):
-            msg = f"no slide of the manifest is in the split {needed!r}; set the column 'split'"
-            raise ManifestError(msg)
-    if not evaluated_cohorts(slides):
-        msg = "no slide of the manifest is in a test split ('internal', 'external', …)"
-        raise ManifestError(msg)
-    # Where no threshold is chosen, truth about the tiles will do.
-    bare = config.aggregate.fitted_on is None
-    unlabelled = [
-        s.slide_id
-        for s in slides
-        if s.split not in (None, TRAIN)
-        and s.label is None
-        and not (bare and s.annotation_path is not None)
-    ]
-    if unlabelled:
-        msg = f"slides to be evaluated have no label: {', '.join(unlabelled[:10])}"
-        raise ManifestError(msg)
-    return list(slides)
+def _made_with(config: PipelineConfig, out: Path) -> dict[str, Any]:
+    """Say what a run is made with; of images in a folder, the manifest that packing made."""
+    given = config.manifest
+    manifest = out / MANIFEST_FILE if given is None or given.is_dir() else given
+    return provenance({manifest.name: sha256_of_file(manifest)}, seed=config.seeds[0])
 
 
 def _claim(out: Path, config: PipelineConfig | ProcessConfig, *, overwrite: bool) -> None:
@@ -323,11 +281,6 @@ def _claim(out: Path, config: PipelineConfig | ProcessConfig, *, overwrite: bool
 def _binding(config: AnyConfig) -> dict[str, Any]:
     """Return the settings that a run directory is bound to."""
     return config.model_dump(mode="json", exclude=_FREE_SETTINGS)
-
-
-def _stores(slides: Sequence[Slide], out: Path) -> dict[str, TileStore]:
-    paths = {slide.slide_id: store_path(out, slide.slide_id) for slide in slides}
-    return {slide_id: open_store(path) for slide_id, path in paths.items() if path.is_dir()}
 
 
 def _fit_stains(config: PipelineConfig, cohort: Cohort) -> None:

@@ -1,7 +1,7 @@
 """One stage at a time on the files of a run directory, as the verbs of the command line do."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from wsi_specdec.aggregation import (
     save_calls,
 )
 from wsi_specdec.cohort import (
-    Slide,
     cohort_slides,
     fold_slides,
     read_manifest,
@@ -32,6 +31,7 @@ from wsi_specdec.config import (
 )
 from wsi_specdec.errors import ManifestError
 from wsi_specdec.files import read_json, sha256_of_file, write_text
+from wsi_specdec.intake import refuse_unknown
 from wsi_specdec.keys import (
     AGGREGATOR_DIR,
     LEDGER_FILE,
@@ -46,7 +46,7 @@ from wsi_specdec.runner import LedgerSummary, read_states
 from wsi_specdec.scoring import Members, StoreSource, cut_for, score_sources
 from wsi_specdec.stain import fit_stores, merge_profiles
 from wsi_specdec.stain.target import StainTarget, read_target, write_target
-from wsi_specdec.store import TileStore, open_stores
+from wsi_specdec.store import open_stores
 from wsi_specdec.store.calls import Call
 from wsi_specdec.tiling import SlideSource
 from wsi_specdec.tiling.restained import (
@@ -81,7 +81,7 @@ def train_model(
         slides = fold_slides(slides, *fold)
         write_manifest(slides, out / MANIFEST_FILE)
     stores = open_stores(tiles)
-    _refuse_unknown(slides, stores, tiles, manifest)
+    refuse_unknown(slides, stores, _beside(tiles), manifest)
     return train_searched(stores, slides, out, config, _beside(tiles) / STAIN_DIR)
 
 
@@ -243,19 +243,3 @@ def rebuild_report(folder: Path) -> Path:
 def _beside(tiles: Path) -> Path:
     """Return the run directory, given it or its folder of stores."""
     return tiles.parent if tiles.name == TILES_DIR else tiles
-
-
-def _refuse_unknown(
-    slides: Sequence[Slide], stores: Mapping[str, TileStore], tiles: Path, manifest: Path
-) -> None:
-    path = _beside(tiles) / LEDGER_FILE
-    explained = read_states(path) if path.is_file() else {}
-    unknown = [
-        s.slide_id for s in slides if s.slide_id not in stores and s.slide_id not in explained
-    ]
-    if unknown:
-        msg = (
-            f"{manifest} has slides that are not in {tiles}: {', '.join(unknown[:10])}; "
-            "tile them, or take them out of the manifest"
-        )
-        raise ManifestError(msg)

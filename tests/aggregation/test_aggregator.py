@@ -153,10 +153,13 @@ def test_scores_of_two_models_are_refused(make_scores: MakeScores) -> None:
         fit_aggregator(scores, SLIDES, CONFIG)
 
 
-def test_scores_of_several_classes_are_refused(make_scores: MakeScores) -> None:
-    scores = make_scores(TILES, names=("grade3", "grade4"))
-    with pytest.raises(ModelError, match="classes grade3, grade4"):
-        fit_aggregator(scores, SLIDES, CONFIG)
+def test_of_several_classes_all_but_the_first_are_positive(make_scores: MakeScores) -> None:
+    plain = fit_aggregator(make_scores(TILES), SLIDES, CONFIG)
+    rest = {name: [1 - each for each in tiles] for name, tiles in TILES.items()}
+    graded = fit_aggregator(make_scores(rest, names=("benign", "grade3", "grade4")), SLIDES, CONFIG)
+    assert graded.threshold == pytest.approx(plain.threshold)
+    with pytest.raises(ModelError, match="holds scores of no class"):
+        fit_aggregator(make_scores(TILES, names=()), SLIDES, CONFIG)
 
 
 def test_scores_that_are_not_finite_are_refused(make_scores: MakeScores) -> None:

@@ -79,6 +79,8 @@ def test_one_setting_is_set_by_its_name(tmp_path: Path, file: Path) -> None:
         ("spurious_sharpening", [], "the study has no images"),
         ("process_folder", [], "use `wsi-specdec run`"),
         ("demo", ["--data", "breast"], "takes no --data"),
+        ("demo", ["--workers", "2"], "takes no --workers"),
+        ("panda", ["--full"], "takes no --full"),
         ("starvation", ["--seeds", "one"], "write whole numbers"),
     ],
 )

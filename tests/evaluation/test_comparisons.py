@@ -112,16 +112,22 @@ def test_independent_slides_of_one_seed_are_tested_by_delong_and_mcnemar(
 
 
 def test_patients_with_several_slides_are_tested_as_patients(build_world: BuildWorld) -> None:
-    slides = [replace(s, patient_id=f"p{row // 2:02}") for row, s in enumerate(internal(24))]
+    slides = [replace(s, patient_id=f"p{row // 4:02}") for row, s in enumerate(internal(32))]
     world = build_world(slides, {"wd": 0.3, "sd": 1.0})
     found = {(d["unit"], d["metric"]): d for d in world.results()["differences"]}
     labels = np.array([slide.label for slide in world.slides])
     arm, base = (np.array(list(world.slide_scores[name, 0].values())) for name in ("sd", "wd"))
-    expected = delong(labels, arm, base, 0.95, np.arange(24) // 2)
+    expected = delong(labels, arm, base, 0.95, np.arange(32) // 4)
     auroc = found["slide", "auroc"]
     assert (auroc["test"], auroc["p"]) == (expected.test, pytest.approx(expected.p))
     assert "clustered" in auroc["test"]
-    assert found["slide", "accuracy"]["test"] == "bootstrap over patients"
+    accuracy = found["slide", "accuracy"]
+    p = mcnemar(labels, arm >= 0.5, base >= 0.5, np.arange(32) // 4)
+    assert accuracy["p"] == pytest.approx(p)
+    assert p != mcnemar(labels, arm >= 0.5, base >= 0.5)
+    assert accuracy["test"] == (
+        "McNemar, exact, clustered by patient; interval by bootstrap over patients"
+    )
 
 
 def test_a_better_arm_is_found_and_an_equal_one_is_not(build_world: BuildWorld) -> None:

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from wsi_specdec.config import EvaluateConfig
 from wsi_specdec.errors import ConfigError, ManifestError, StoreError
@@ -263,3 +268,26 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
 
 def replace_baseline(name: str) -> EvaluateConfig:
     return CONFIG.model_copy(update={"baseline": name})
+
+
+def test_images_of_grades_have_a_kappa_and_are_positive_by_all_but_the_first(
+    tmp_path: Path,
+) -> None:
+    grades = [0, 1, 2, 1, 0, 2] * 8
+    world = build(tmp_path, {"internal": truth(grades)}, {"sd": 1.0})
+    rng = np.random.default_rng(0)
+    coords = np.stack([np.arange(48), np.zeros(48, np.int64)], axis=1)
+    kappas, areas, hits = [], [], []
+    for run in world.runs["sd"]:
+        probs = rng.dirichlet(np.ones(3), 48) + np.eye(3)[grades] * 0.3
+        probs = (probs / probs.sum(axis=1, keepdims=True)).astype(np.float32)
+        write_scores(run.scores["internal"], coords, probs, probs, ["none", "mild", "severe"], {})
+        called = probs.argmax(axis=1)
+        kappas.append(cohen_kappa_score(grades, called, weights="quadratic"))
+        positive = 1 - probs[:, 0].astype(np.float64)
+        areas.append(roc_auc_score(np.array(grades) > 0, positive))
+        hits.append(recall_score(np.array(grades) > 0, positive >= run.threshold))
+    found = world.results()["arms"]["sd"]["cohorts"]["internal"]["patch"]
+    assert found["quadratic_kappa"]["per_seed"] == pytest.approx(kappas)
+    assert found["auroc"]["per_seed"] == pytest.approx(areas)
+    assert found["sensitivity"]["per_seed"] == pytest.approx(hits)

@@ -188,59 +188,8 @@ def test_unlabelled_slides_count_only_by_their_tiles(build_world: BuildWorld) ->
     assert found["patch"]["accuracy"]["n"] == 60
 
 
-def test_sites_and_scanners_are_apart_where_there_are_several(
-    two_sites: World, results: Results
-) -> None:
-    cohorts = results["arms"]["sd"]["cohorts"]
-    for name in ("by_site", "by_scanner", "worst_group"):
-        assert cohorts["internal"][name] == {}
-    external = cohorts["external"]
-    assert set(external["by_site"]) == {"a", "b"}
-    assert set(external["by_scanner"]) == {"x", "y"}
-    scores = two_sites.slide_scores["sd", 0]
-    kept = [s for s in members(two_sites, "external") if s.site == "b" and s.slide_id in scores]
-    expected = roc_auc_score(
-        [slide.label for slide in kept], [scores[slide.slide_id] for slide in kept]
-    )
-    found = external["by_site"]["b"]["auroc"]
-    assert found["per_seed"][0] == pytest.approx(expected)
-    assert found["n"] == len(kept)
-
-
-def test_worst_group_is_the_lowest_over_sites_and_scanners(results: Results) -> None:
-    external = results["arms"]["wd"]["cohorts"]["external"]
-    for metric in ("auroc", "balanced_accuracy", "specificity"):
-        groups = {
-            (column, name): values[metric]
-            for column in ("site", "scanner")
-            for name, values in external[f"by_{column}"].items()
-        }
-        worst = external["worst_group"][metric]
-        assert worst["value"] == min(group["value"] for group in groups.values())
-        chosen = groups[worst["column"], worst["group"]]
-        assert {key: worst[key] for key in chosen} == chosen
-
-
-def test_slides_of_no_named_site_are_in_no_group(build_world: BuildWorld) -> None:
-    slides = [
-        Slide(f"s{row}", Path("x.tif"), f"p{row}", row % 2, "internal", site=site)
-        for row, site in enumerate(["a", "a", "b", "b", None, None])
-    ]
-    by_site = build_world(slides, {"sd": 1.0}).results()["arms"]["sd"]["cohorts"]["internal"]
-    assert {name: each["accuracy"]["n"] for name, each in by_site["by_site"].items()} == {
-        "a": 2,
-        "b": 2,
-    }
-
-
 def six_slides() -> list[Slide]:
     return [Slide(f"s{row}", Path("x.tif"), f"p{row}", row % 2, "internal") for row in range(6)]
-
-
-def test_one_site_alone_is_no_group(build_world: BuildWorld) -> None:
-    slides = [replace(slide, site="a") for slide in six_slides()]
-    found = build_world(slides, {"sd": 1.0}).results()["arms"]["sd"]["cohorts"]["internal"]
-    assert (found["by_site"], found["worst_group"]) == ({}, {})
 
 
 def test_settings_cost_and_provenance_are_carried(build_world: BuildWorld) -> None:

@@ -54,6 +54,7 @@ def test_results_of_before_gaps_and_methods_are_valid_still(
     for each in old["differences"]:
         each.pop("bootstrap", None)
     for arm in old["arms"].values():
+        del arm["robustness"]
         for cohort in arm["cohorts"].values():
             for unit in ("patch", "slide", "patient"):
                 for each in cohort[unit].values():
@@ -87,12 +88,15 @@ def at(results: Results) -> Results:
         lambda r: r["differences"][0].update(p=None, reason=None),
         lambda r: r["differences"][0].update(unit="tile"),
         lambda r: r["differences"][0].update(bootstrap={"p": 0.1}),
-        lambda r: r["gaps"][0].update(gap=-1.5),
+        lambda r: r["gaps"][0].update(gap=-2.5),
         lambda r: r["gaps"][0].update(ci_low=None, reason="half an interval"),
         lambda r: r["gaps"][0].update(gap=None, ci_low=None, ci_high=None, reason=None),
         lambda r: r["gaps"][0].pop("cohort"),
         lambda r: at(r)["auroc"].update(interval=""),
         lambda r: r["arms"]["sd"]["cost"].update(seconds_per_slide=-1),
+        lambda r: r["arms"]["sd"]["robustness"].pop("site"),
+        lambda r: r["arms"]["sd"]["robustness"]["site"].update(reason=None),
+        lambda r: r["arms"]["sd"]["robustness"]["site"].update(value=-0.1),
     ],
 )
 def test_what_is_wrong_is_refused(

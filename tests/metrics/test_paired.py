@@ -1,11 +1,13 @@
 """DeLong, McNemar and Holm, against brute force and closed forms."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
 
 from wsi_specdec.metrics import delong, delong_components, holm, mcnemar
@@ -119,6 +121,43 @@ def test_mcnemar_counts_right_calls_of_either_class() -> None:
     truth, arm, base = np.array([0, 0, 0, 0, 1]), np.zeros(5), np.ones(5)
     # 4 to 1 in favour of the arm: 2 * (1 + 5) / 2^5.
     assert mcnemar(truth, arm, base) == pytest.approx(12 / 32)
+
+
+def test_mcnemar_of_one_unit_each_is_the_binomial_test() -> None:
+    rng = np.random.default_rng(4)
+    for units in (1, 7, 40):
+        truth, arm, base = (rng.integers(0, 2, units) for _ in range(3))
+        gained = int(((arm == truth) & (base != truth)).sum())
+        apart = int((arm != base).sum())
+        expected = binomtest(gained, apart).pvalue if apart else 1.0
+        assert mcnemar(truth, arm, base) == pytest.approx(expected)
+
+
+def test_mcnemar_of_clusters_counts_every_swap_of_a_patients_calls() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        patients = np.sort(rng.integers(0, 8, 24))
+        truth, arm, base = (rng.integers(0, 2, 24) for _ in range(3))
+        gains = np.zeros(8)
+        np.add.at(gains, patients, (arm == truth).astype(int) - (base == truth).astype(int))
+        sums = np.array(list(product((-1, 1), repeat=8))) @ gains
+        expected = np.mean(np.abs(sums) >= abs(gains.sum()))
+        assert mcnemar(truth, arm, base, patients) == pytest.approx(expected)
+
+
+def test_mcnemar_of_clusters_keeps_its_level_and_that_of_units_does_not() -> None:
+    """Five slides each of 40 patients, on which two arms of equal accuracy mostly err alike."""
+    rng = np.random.default_rng(6)
+    patients = np.repeat(np.arange(40), 5)
+    truth = np.zeros(200)
+    rejected = np.zeros(2)
+    for _ in range(400):
+        arm, base = ((rng.random(40)[patients] < 0.3) ^ (rng.random(200) < 0.1) for _ in range(2))
+        p_values = mcnemar(truth, arm, base, patients), mcnemar(truth, arm, base)
+        rejected += np.array(p_values) < 0.05
+    # 400 draws at 5 %: 99.9 % of the time below 9 %.
+    assert rejected[0] / 400 < 0.09
+    assert rejected[1] / 400 > 0.15
 
 
 def test_holm_by_hand() -> None:

@@ -14,7 +14,21 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("method", ["macenko", "vahadane", "reinhard"])
-def test_a_batch_of_several_slides_agrees_within_one_grey_level(method: str) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
+            ],
+        ),
+    ],
+)
+def test_a_batch_of_several_slides_agrees_within_one_grey_level(method: str, kind: str) -> None:
+    device = torch.device(kind)
     config = StainConfig.model_validate({"method": method})
     patches = load_patches().tiles[::9][:150]
     slides = np.array_split(patches, 3)
@@ -25,8 +39,9 @@ def test_a_batch_of_several_slides_agrees_within_one_grey_level(method: str) -> 
     index = np.repeat([0, 1, 2], [len(tiles) for tiles in slides])[order]
     index[:4] = 3
     tiles: NDArray[np.uint8] = patches[order]
-    normaliser = BatchNormaliser.of([*sources, unusable], target, CPU)
-    out = normaliser(torch.from_numpy(tiles), torch.from_numpy(index)).numpy()
+    normaliser = BatchNormaliser.of([*sources, unusable], target, device)
+    moved = normaliser(torch.from_numpy(tiles).to(device), torch.from_numpy(index).to(device))
+    out = moved.cpu().numpy()
     assert out.dtype == np.uint8
     expected = np.stack(
         [

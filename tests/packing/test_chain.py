@@ -6,13 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_files import ramp, write_dicom
 from PIL import Image
 
 from wsi_specdec.aggregation import fit_aggregator, make_calls
 from wsi_specdec.cohort import read_manifest
-from wsi_specdec.config import AggregateConfig, EvaluateConfig, ScoreConfig, TrainConfig
+from wsi_specdec.config import (
+    AggregateConfig,
+    EvaluateConfig,
+    PackConfig,
+    PipelineConfig,
+    ScoreConfig,
+    TrainConfig,
+)
 from wsi_specdec.errors import ManifestError
 from wsi_specdec.evaluation import SeedRun, evaluate
+from wsi_specdec.intake import listed, stores_of, take_in, with_classes, with_splits
 from wsi_specdec.runner import LedgerSummary, read_states
 from wsi_specdec.scoring import score_stores
 from wsi_specdec.steps import train_model
@@ -91,3 +100,31 @@ def test_an_image_that_was_never_packed_is_named(packed: Path) -> None:
         handle.write("stranger,stranger.png,px,1,train,,,,,,AP\n")
     with pytest.raises(ManifestError, match="stranger"):
         train_model(packed, packed / "slides.csv", packed / "model", TrainConfig())
+
+
+@pytest.mark.usefixtures("pack")
+def test_a_run_draws_splits_by_the_patients_that_headers_name(tmp_path: Path) -> None:
+    for number in range(12):
+        patient, name = number // 2, f"MRN{number // 2:04d}"
+        folder = tmp_path / "in" / ["normal", "COVID"][patient % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        write_dicom(folder / f"{number}.dcm", ramp(), PatientID=name)
+    config = PipelineConfig(
+        manifest=tmp_path / "in",
+        out=tmp_path / "out",
+        pack=PackConfig(size=16),
+        splits={"train": 0.34, "validation": 0.33, "internal": 0.33},
+    )
+    stated = with_splits(listed(config), config)
+    assert len({slide.patient_id for slide in stated}) == 12
+    slides, summary = take_in(stated, with_classes(config))
+    assert summary.ok
+    splits: dict[str, set[str | None]] = {}
+    for slide in with_splits(slides, config):
+        splits.setdefault(slide.patient_id, set()).add(slide.split)
+    assert len(splits) == 6
+    assert sorted(len(each) for each in splits.values()) == [1] * 6
+    assert with_classes(config).train.classes == ("normal", "COVID")
+    assert stores_of(slides, tmp_path / "out", images=True).keys() == {s.slide_id for s in slides}
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert not [path for path in written if b"MRN" in path.read_bytes()]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wsi_specdec.config import StudyConfig, dump_config, full_size, load_any
+from wsi_specdec.config import DemoConfig, StudyConfig, dump_config, full_size, load_any
 from wsi_specdec.files import pipeline_file
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ def test_pipeline_loads_and_survives_a_round_trip(path: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_what_a_study_is_in_full_fits_too(path: Path) -> None:
     config = load_any(path)
-    if isinstance(config, StudyConfig):
+    if isinstance(config, StudyConfig | DemoConfig):
         full = full_size(config)
         assert full.full == {}
         assert (full.model_dump(exclude={"full"}) == config.model_dump(exclude={"full"})) == (
@@ -54,5 +54,6 @@ def test_the_promised_pipelines_are_there() -> None:
         "stain_patches",
         "composed_slides",
         "covid_radiographs",
+        "radiographs_view",
     }
     assert promised <= {path.stem for path in FILES}

@@ -7,7 +7,13 @@ from typing import Any, Protocol
 from wsi_specdec.cohort import Slide, write_manifest
 from wsi_specdec.report import read_run
 from wsi_specdec.report.flow import FlowRow, patient_flow
-from wsi_specdec.report.groups import gap_rows, group_tables, worst_rows
+from wsi_specdec.report.groups import (
+    gap_rows,
+    group_metrics,
+    group_tables,
+    robustness_rows,
+    worst_rows,
+)
 from wsi_specdec.runner import Ledger, Outcome
 from wsi_specdec.store.calls import read_calls, write_calls
 
@@ -94,6 +100,28 @@ def test_groups_stand_together_with_their_numbers(results: dict[str, Any]) -> No
     assert any("one class" in note for note in table.notes)
 
 
+def test_tiles_stand_beside_slides_where_they_are_known_by_group(results: dict[str, Any]) -> None:
+    results = with_groups(results)
+    assert [metric.unit for metric in group_metrics(results)] == ["slide"] * 4
+    external = results["arms"]["wd"]["cohorts"]["external"]
+    external["patch_by_site"] = {"b": {"auroc": measured(0.65, 200)}}
+    external["patch_worst_group"] = {
+        "auroc": measured(0.65, 200) | {"column": "site", "group": "b"}
+    }
+    (table,) = group_tables(results)
+    assert group_metrics(results)[0].title == "Patch AUROC"
+    assert [(row.number, row.cells[0].value) for row in table.rows] == [
+        ("3", "–"),
+        ("3", "–"),
+        ("11", "0.650"),
+        ("11", "–"),
+    ]
+    first = worst_rows(results)[0]
+    assert (first.metric, first.worst.value) == ("Patch AUROC", "0.650")
+    overall = external["patch"]["auroc"]["value"]
+    assert first.overall == f"{overall:.3f}"
+
+
 def test_the_worst_group_stands_beside_the_whole(results: dict[str, Any]) -> None:
     rows = worst_rows(with_groups(results))
     assert [(row.cohort, row.metric, row.arm, row.group) for row in rows] == [
@@ -133,3 +161,21 @@ def test_gaps_are_listed_by_cohort_and_metric(results: dict[str, Any]) -> None:
         "−0.250",
         "−0.400 to −0.100",
     )
+
+
+def test_robustness_names_the_lowest_pair_and_nothing_where_there_is_none(
+    results: dict[str, Any],
+) -> None:
+    assert robustness_rows(results) == []
+    pair = {"groups": ["a", "b"], "tiles": 40, "per_seed": [0.8, 0.6], "reason": None}
+    pairs = [
+        pair,
+        pair | {"groups": ["a", "c"], "per_seed": [0.3, 0.5]},
+        pair | {"groups": ["b", "c"], "per_seed": [None, None], "reason": "all alike"},
+    ]
+    found = {"value": 0.55, "per_seed": [0.55, 0.55], "pairs": pairs, "reason": None}
+    none = {"value": None, "per_seed": [None], "pairs": [], "reason": "no two scanners"}
+    results["arms"]["wd"]["robustness"] = {"site": found, "scanner": none}
+    (row,) = robustness_rows(results)
+    assert (row.between, row.arm, row.index) == ("sites", "wd", "0.550")
+    assert (row.lowest, row.tiles) == ("0.400 (a and c)", 80)

@@ -53,7 +53,7 @@ def test_an_empty_store_has_a_profile_that_says_so(tmp_path: Path) -> None:
 def test_profiles_are_fitted_again_only_when_something_changed(tmp_path: Path, change: str) -> None:
     folder = tmp_path / "stain"
     first = fit_stores([make_store(tmp_path, "a", 20)], folder, CONFIG)
-    path = profile_path(folder, "a", "macenko")
+    path = profile_path(folder, "a", CONFIG)
     before = path.stat().st_mtime_ns
     config, params = CONFIG, "a"
     if change == "settings":
@@ -61,5 +61,24 @@ def test_profiles_are_fitted_again_only_when_something_changed(tmp_path: Path, c
     if change == "store":
         params = "b"
     again = fit_stores([make_store(tmp_path, "a", 20, params)], folder, config)
-    assert (path.stat().st_mtime_ns == before) == (change == "nothing")
+    assert (path.stat().st_mtime_ns == before) == (change != "store")
     assert (again == first) == (change != "settings")
+
+
+def test_arms_of_other_settings_do_not_refit_each_other(tmp_path: Path) -> None:
+    store, folder = make_store(tmp_path, "a", 20), tmp_path / "stain"
+    by_tile = CONFIG.model_copy(update={"fit": "tile"})
+    arms = [
+        CONFIG,
+        CONFIG.model_copy(update={"method": "vahadane"}),
+        CONFIG.model_copy(update={"angle_percentile": 2.0}),
+    ]
+    found = [fit_stores([store], folder, config) for config in (*arms, by_tile)]
+    # What the profile is used for is no part of the fit.
+    assert found[3] == found[0]
+    assert found[2] != found[0]
+    made = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert set(made) == {profile_path(folder, "a", config) for config in arms}
+    assert len(made) == 3
+    assert [fit_stores([store], folder, config) for config in (*arms, by_tile)] == found
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == made

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,11 +135,12 @@ def test_memory_that_nobody_uses_is_used_again(stores: list[TileStore]) -> None:
         assert np.array_equal(reader.read([0] * 9, range(9)), stores[0].read(range(9)))
 
 
-def test_it_raises_only_when_no_thread_works_any_more(stores: list[TileStore]) -> None:
-    begun, out = threading.Event(), np.zeros(1, np.uint8)
-    (located,) = stores[0].locate(np.array([0]))
+def test_it_raises_only_when_no_thread_works_any_more(
+    stores: list[TileStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
 
-    def decode(located: Located, out: NDArray[np.uint8]) -> None:
+    def decode(self: TileStore, located: Located, out: NDArray[np.uint8], chunks: object) -> None:
         if threading.current_thread() is threading.main_thread():
             begun.wait(10)
             raise StoreError
@@ -146,10 +148,65 @@ def test_it_raises_only_when_no_thread_works_any_more(stores: list[TileStore]) -
         time.sleep(0.2)
         out[...] = 1
 
+    monkeypatch.setattr(TileStore, "decode", decode)
+    out = np.zeros((2, 16, 16, 3), np.uint8)
     with BatchReader(stores, 2) as reader:
         with pytest.raises(StoreError):
-            reader._fill([(decode, located, out)] * 2)
-        assert out[0] == 1
+            reader.read([0, 0], [0, 1], out=out)
+        assert out.any()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_waits_to_be_decoded_is_bounded(
+    threads: int, stores: list[TileStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, most = 0, 0
+    lock = threading.Lock()
+    read, decode = Shard.read, TileStore.decode
+
+    def counted_read(self: Shard, located: Located) -> list[bytes]:
+        nonlocal waiting, most
+        with lock:
+            waiting += 1
+            most = max(most, waiting)
+        return read(self, located)
+
+    def counted_decode(self: TileStore, *args: Any) -> None:  # noqa: ANN401
+        nonlocal waiting
+        with lock:
+            waiting -= 1
+        decode(self, *args)
+
+    monkeypatch.setattr(Shard, "read", counted_read)
+    monkeypatch.setattr(TileStore, "decode", counted_decode)
+    monkeypatch.setattr("wsi_specdec.store.batch._AHEAD_BYTES", 1)
+    order = np.random.default_rng(0).integers(0, 9, 200)
+    with BatchReader(stores, threads) as reader:
+        tiles = reader.read(np.zeros(200), order)
+    assert most <= 2 * threads + 1
+    monkeypatch.undo()
+    assert np.array_equal(tiles, stores[0].read(order))
+
+
+def test_what_is_not_in_the_systems_cache_is_asked_for_at_once(
+    stores: list[TileStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = Shard.will_need
+
+    def counted(self: Shard, located: Located) -> None:
+        asked.append(located.first)
+        real(self, located)
+
+    monkeypatch.setattr(Shard, "will_need", counted)
+    monkeypatch.setattr("wsi_specdec.store.batch._COLD_SECONDS", 0.0)
+    with BatchReader(stores, 2) as reader:
+        tiles = reader.read([0, 0, 0], [5, 1, 8])
+        # In the order of the file, but for the first, which is read.
+        assert asked == [5, 8]
+        monkeypatch.setattr("wsi_specdec.store.batch._COLD_SECONDS", 60.0)
+        assert np.array_equal(reader.read([0, 0, 0], [5, 1, 8]), tiles)
+        assert len(asked) == 2
 
 
 def test_once_it_raises_no_thread_writes_any_more(

@@ -1,6 +1,9 @@
 """What a study writes: files, their schema, tables and the page."""
 
+import base64
+import html
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +30,7 @@ from wsi_specdec.studies.outcome import (
     write_outcome,
 )
 from wsi_specdec.studies.pages.figures import by_condition_figure, curves_figure, difference_figure
-from wsi_specdec.studies.pages.page import Picture, write_page
+from wsi_specdec.studies.pages.page import Picture, Section, standard_sections, write_page
 from wsi_specdec.studies.pages.tables import (
     choices_table,
     cost_table,
@@ -199,6 +202,7 @@ def test_the_page_says_how_it_was_made_and_shows_everything(
     outcome: Outcome, tmp_path: Path
 ) -> None:
     picture = Picture(tmp_path / "figures" / "a.png", "What [it] shows.")
+    difference_figure(picture.path, outcome.conditions)
     text = write_page(tmp_path, outcome, [picture]).read_text()
     assert text.startswith("# Marks\n\n```bash\nwsi-specdec study 'x y'\n```\n\nRevision abc, ")
     assert "seeds 0, 1." in text
@@ -207,6 +211,36 @@ def test_the_page_says_how_it_was_made_and_shows_everything(
     assert titles == ["Data", "Results", "Differences", "Chosen values", "Cost", "Notes"]
     for lines in (metrics_table(outcome.conditions), differences_table(outcome.conditions)):
         assert "\n".join(lines) in text
+
+
+def test_the_page_in_html_needs_no_other_file_and_says_the_same(
+    outcome: Outcome, tmp_path: Path
+) -> None:
+    picture = Picture(tmp_path / "a.png", "What it <shows>.")
+    difference_figure(picture.path, outcome.conditions)
+    odd = Section(
+        "Odd",
+        ["Of `code`, **bold** & *a* [link](x.md), 2 * 3 * 4:", "", "- one", "  more", "- two"],
+    )
+    sections = [*standard_sections(outcome), odd, Section("Empty", [])]
+    plain = write_page(tmp_path, outcome, [picture], sections).read_text()
+    page = (tmp_path / "page.html").read_text()
+    loaded = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert {each[:5] for each in loaded if not each.startswith("#")} == {"data:"}
+    assert {each[1:] for each in loaded if each.startswith("#")} <= set(
+        re.findall(r'id="([^"]*)"', page)
+    )
+    assert base64.b64encode(picture.path.read_bytes()).decode() in page
+    assert page.count('alt="What it &lt;shows&gt;."') == 1
+    assert "<p>Of <code>code</code>, <b>bold</b> &amp; <i>a</i> link, 2 * 3 * 4:</p>" in page
+    assert "<ul><li>one more</li><li>two</li></ul>" in page
+    assert "Empty" not in page
+    rows = [line for line in plain.splitlines() if line.startswith("| ")]
+    assert page.count('<tr role="row">') == len(rows)
+    found = re.findall(r"<t[dh] (?:scope=.row. )?role=.(?:cell|rowheader).[^>]*>([^<]*)<", page)
+    cells = {cell.strip() for row in rows for cell in row.strip("|").split(" | ")}
+    assert {html.unescape(cell) for cell in found} <= cells
+    assert len(found) > 50
 
 
 def pixels(path: Path) -> np.ndarray:

@@ -29,7 +29,7 @@ from wsi_specdec.studies.grid import Fitted, read_probabilities
 from wsi_specdec.studies.judging import youden_threshold
 from wsi_specdec.studies.sets.files import open_set
 from wsi_specdec.studies.sets.prepare import prepare_set, read_truth
-from wsi_specdec.studies.stain_patches.figures import sorted_pairs
+from wsi_specdec.studies.pages.treatments import sorted_pairs
 from wsi_specdec.studies.stain_patches.sets import (
     PLAIN,
     StainedSets,

@@ -48,7 +48,7 @@ def test_bad_slides_cost_themselves_alone_and_a_second_run_does_only_what_is_mis
     assert [slide_id for slide_id, _ in summary.failures] == ["truncated", "text", "gone"]
     assert all(slide_id in reason for slide_id, reason in summary.failures)
     assert not summary.ok
-    assert set(find_stores(out)) == {"good", "other", "blank"}
+    assert set(find_stores(out)) == {"good", "other", "blank", "dark"}
     assert not list((out / "tiles").glob(".*"))
     first = {row.slide_id: row for row in read_ledger(out)}
     assert first["blank"].reason == "no tissue found"
@@ -67,6 +67,7 @@ def test_bad_slides_cost_themselves_alone_and_a_second_run_does_only_what_is_mis
     second = {row.slide_id: row for row in read_ledger(out)}
     assert second["good"] == first["good"]
     assert second["blank"] == first["blank"]
+    assert (second["dark"].state, second["dark"].reason) == ("skipped", first["dark"].reason)
     assert second["truncated"].state == "done"
 
 

@@ -40,10 +40,18 @@ def test_an_aperio_slide_is_tiled_where_its_tissue_is(tmp_path: Path) -> None:
             assert (tiles[index] == alone).all()
 
 
-def test_a_fluorescence_slide_is_refused_by_metadata_and_by_pixels(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedSlideError, match="fluorescence"):
-        tile_slide(job_for(FLUORESCENCE, tmp_path, TileConfig()))
-    assert not list(tmp_path.rglob("*.zarr"))
+def test_a_fluorescence_slide_is_refused_and_leaves_an_empty_store(tmp_path: Path) -> None:
+    job = job_for(FLUORESCENCE, tmp_path, TileConfig())
+    with pytest.raises(UnsupportedSlideError, match="its metadata say fluorescence"):
+        tile_slide(job)
+    store = open_store(job.store_path)
+    assert store.n_tiles == len(store.coords) == len(store.tissue_fraction) == 0
+    assert "its metadata say fluorescence" in store.attributes["reason"]
+    # The second time, by what the store says.
+    written = (job.store_path / "zarr.json").stat().st_mtime_ns
+    with pytest.raises(UnsupportedSlideError, match="its metadata say fluorescence"):
+        tile_slide(job)
+    assert (job.store_path / "zarr.json").stat().st_mtime_ns == written
     with open_slide(FLUORESCENCE) as slide:
         overview, _ = read_overview(slide, 1024, 8.0)
     with pytest.raises(UnsupportedSlideError, match="dark background"):

@@ -8,7 +8,7 @@ from stained_images import stained, target_by, write_tiles
 
 from wsi_specdec.config import StainConfig
 from wsi_specdec.errors import ConfigError, SettingsMismatchError
-from wsi_specdec.stain import fit_store, normalise
+from wsi_specdec.stain import fit_store, normalise, profile_path
 from wsi_specdec.stain.target import StainTarget
 from wsi_specdec.store import TileStore, open_store
 from wsi_specdec.tiling.restained import Encoding, Restained, restain_stores
@@ -69,7 +69,7 @@ def test_copies_hold_normalised_tiles_and_all_else_as_it_was(
         assert copy.attributes["slide_fingerprint"] == store.attributes["slide_fingerprint"]
         assert copy.attributes["params_sha256"] != store.attributes["params_sha256"]
         assert copy.attributes["pixel_path"] == "store"
-        assert (tmp_path / "out" / "stain" / f"{store.slide_id}.macenko.json").is_file()
+        assert profile_path(tmp_path / "out" / "stain", store.slide_id, MACENKO).is_file()
     glass = open_store(tmp_path / "out" / "tiles" / "glass.zarr")
     assert "too little tissue" in glass.attributes["warnings"][0]
     assert glass.quality["stain_status"].tolist() == [1.0] * 3

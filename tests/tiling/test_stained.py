@@ -23,7 +23,14 @@ from wsi_specdec.config import (
 from wsi_specdec.errors import ConfigError, SettingsMismatchError
 from wsi_specdec.files import read_json, write_json
 from wsi_specdec.runner import read_ledger
-from wsi_specdec.stain import StainProfile, TileStatus, fit_store, normalise, normalise_each
+from wsi_specdec.stain import (
+    StainProfile,
+    TileStatus,
+    fit_store,
+    normalise,
+    normalise_each,
+    profile_path,
+)
 from wsi_specdec.stain.target import StainTarget, applied_target, read_target, write_target
 from wsi_specdec.store import TileStore, open_store
 from wsi_specdec.tiling import tile_slides
@@ -93,7 +100,7 @@ def test_tiles_are_those_of_a_store_normalised_by_its_own_profile(
     assert np.array_equal(pixels_of(done), expected)
     assert np.abs(expected.astype(int) - pixels_of(plain)).mean() > 3
     assert np.array_equal(done.coords, plain.coords)
-    kept = read_json(tmp_path / "done" / "stain" / f"a.{method}.json")
+    kept = read_json(profile_path(tmp_path / "done" / "stain", "a", stain))
     assert StainProfile.from_json(kept["profile"]) == profile
     assert applied_target(done.attributes) == target
     applied = done.attributes["stain_applied"]

@@ -72,6 +72,17 @@ def test_pixels_that_touch_by_a_corner_are_polygons_of_their_own() -> None:
     assert len(rings) == 3
 
 
+@pytest.mark.parametrize("strip_px", [1, 90])
+def test_strips_change_nothing(strip_px: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.random.default_rng(5).random((30, 40)) < 0.6
+    expected = contours(mask, 4.0)
+    monkeypatch.setattr("wsi_specdec.tissue.outline._STRIP_PX", strip_px)
+    found = contours(mask, 4.0)
+    assert [[ring.tolist() for ring in rings] for rings in found] == [
+        [ring.tolist() for ring in rings] for rings in expected
+    ]
+
+
 def test_level0_scale_and_dtype() -> None:
     mask = np.zeros((10, 10), bool)
     mask[2:5, 3:8] = True

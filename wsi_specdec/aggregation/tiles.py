@@ -50,7 +50,7 @@ class SlideTiles:
     Attributes
     ----------
     probabilities
-        (n,) float64, of the positive class.
+        (n,) float64, of any class but the first.
     coords
         (n, 2) int64, x and y of the top-left corners in level-0 px.
     source
@@ -118,7 +118,7 @@ def read_tiles(source: Path) -> SlideTiles:
     StoreError
         If it is missing or damaged.
     ModelError
-        If it holds several classes, or values that are no probabilities.
+        If it holds values that are no probabilities.
     """
     coords, probabilities = positive_scores(source)
     return SlideTiles(probabilities, coords, source, read_scores_metadata(source))

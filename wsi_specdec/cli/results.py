@@ -33,7 +33,7 @@ def show(finished: "Finished", *, quiet: bool, as_json: bool) -> None:
     elif as_json:
         print_json({**files, "calls_of_slides": [], "results_of_arms": finished.results})
     elif not quiet:
-        print_results(finished.results, Console())
+        print_results(finished.results, Console(), of_images=finished.of_images)
         _name_files(files)
     finish(finished.tiling)
 

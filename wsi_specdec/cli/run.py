@@ -28,7 +28,8 @@ OptionalOut = Annotated[
 OptionalManifest = Annotated[
     Path | None,
     typer.Option(
-        help="Manifest of the slides; for a file of kind 'process', a folder does too.",
+        help="Manifest of the slides; for a file of kind 'process', a folder does too. For a file "
+        "with a section 'pack', the folder or CSV of the images.",
         show_default="the config's 'manifest' or 'slides'",
     ),
 ]
@@ -56,9 +57,11 @@ def run(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Run a pipeline file from slides to report; the same command again resumes.
+    """Run a pipeline file from slides, or images, to report; the same command again resumes.
 
     Example: wsi-specdec run pipelines/tile_train_aggregate.yaml --manifest slides.csv --out run
+
+    Example: wsi-specdec run pipelines/radiographs_view.yaml --out view
     """
     from wsi_specdec.pipeline import run as run_config
 

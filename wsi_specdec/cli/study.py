@@ -56,8 +56,8 @@ def study(
     """Run a study of the documentation, on its own data or on yours.
 
     Trains every arm with every value of its grid and several seeds, chooses values on validation
-    images alone, tests on every cohort, and writes results.json, figures/ and page.md. The same
-    command again resumes.
+    images alone, tests on every cohort, and writes results.json, figures/, and page.md and
+    page.html. The same command again resumes.
 
     Example: wsi-specdec study spurious_breast --out study
     """
@@ -65,9 +65,10 @@ def study(
     path = Path(name) if name.endswith((".yaml", ".yml")) else pipeline_file(name)
     loaded = load_any(path)
     changes = given({"out": out, "seeds": None if seeds is None else _numbers(seeds)})
+    if full and not isinstance(loaded, PipelineConfig | ProcessConfig):
+        loaded = full_size(loaded)
     if isinstance(loaded, ImageStudyConfig | StarvationConfig):
-        asked = full_size(loaded) if full else loaded
-        placed = _placed_study(asked, changes | given({"workers": workers}), data)
+        placed = _placed_study(loaded, changes | given({"workers": workers}), data)
         from wsi_specdec.studies.registry import run_study
 
         page = run_study(override(placed, settings or []), overwrite=overwrite)
@@ -78,8 +79,11 @@ def study(
         return
     from wsi_specdec.pipeline import run
 
-    if data is not None or full or workers is not None:
-        msg = f"{path} is of kind {loaded.kind!r}, which takes no --data, --full or --workers"
+    refused = given({"--data": data, "--workers": workers})
+    if full and isinstance(loaded, PipelineConfig | ProcessConfig):
+        refused["--full"] = True
+    if refused:
+        msg = f"{path} is of kind {loaded.kind!r}, which takes no {' and no '.join(refused)}"
         raise ConfigError(msg)
     whole = override(_placed(loaded, changes), settings or [])
     show(run(whole, overwrite=overwrite), quiet=quiet, as_json=json)

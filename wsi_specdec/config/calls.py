@@ -116,6 +116,8 @@ class EvaluateConfig(StageConfig):
     pairs: tuple[tuple[str, str], ...] = ()
     # Tiles in either direction within which there is one detection, for FROC.
     detection_reach: Count = 2
+    # Tiles of each class and site (or scanner), at most, for the robustness index.
+    robustness_tiles: Count = 250
     seed: int = 0
 
 

@@ -9,12 +9,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from wsi_specdec.config.base import StageConfig
 from wsi_specdec.config.studies import AnyStudy, StudyConfig
-from wsi_specdec.config.whole import AnyConfig
+from wsi_specdec.config.whole import AnyConfig, DemoConfig
 from wsi_specdec.errors import ConfigError
 
 T = TypeVar("T")
 ConfigT = TypeVar("ConfigT", bound=StageConfig)
-StudyT = TypeVar("StudyT", bound=StudyConfig)
+StudyT = TypeVar("StudyT", bound=StudyConfig | DemoConfig)
 
 
 def load_config(path: Path) -> AnyConfig:

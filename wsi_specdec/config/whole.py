@@ -9,6 +9,7 @@ from wsi_specdec.config.augment import AugmentConfig
 from wsi_specdec.config.base import Count, Fraction, NonNegative, Positive, ReaderName, StageConfig
 from wsi_specdec.config.calls import AggregateConfig, EvaluateConfig, ReportConfig
 from wsi_specdec.config.datasets import DatasetConfig
+from wsi_specdec.config.packing import PackConfig
 from wsi_specdec.config.tiling import RunnerConfig, TileConfig, TissueConfig
 from wsi_specdec.config.training import ScoreConfig, StainMethod, TrainConfig
 
@@ -43,9 +44,10 @@ class ArmConfig(StageConfig):
 
 
 class PipelineConfig(StageConfig):
-    """Slides to results, for one arm or several."""
+    """Slides, or images that are none, to results, for one arm or several."""
 
     kind: Literal["pipeline"] = "pipeline"
+    # Of slides; with `pack`, the folder or CSV file of the images.
     manifest: Path | None = None
     # In place of a manifest: a public data set, and the folder that it was unpacked to.
     dataset: DatasetConfig | None = None
@@ -58,6 +60,10 @@ class PipelineConfig(StageConfig):
     # Each site (or scanner) in turn is external, and the others are divided: docs/compare.md.
     leave_out: Literal["site", "scanner"] | None = None
     tile: TileConfig = Field(default_factory=TileConfig)
+    # In place of `tile`, for images that are no slides (docs/images.md): how they are packed, or
+    # the folder that `wsi-specdec pack` wrote, whose manifest holds where none is given.
+    pack: PackConfig | None = None
+    packed: Path | None = None
     train: TrainConfig = Field(default_factory=TrainConfig)
     arms: Annotated[tuple[ArmConfig, ...], Field(min_length=1)] = Field(
         default_factory=lambda: (ArmConfig(name="sd", sd_coef=0.01),)
@@ -91,6 +97,24 @@ class PipelineConfig(StageConfig):
                 raise ValueError(msg)
         if len(set(self.seeds)) != len(self.seeds):
             msg = f"seeds must differ, got {list(self.seeds)}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def of_images(self) -> bool:
+        """Whether it works on packed images, not on slides."""
+        return self.pack is not None or self.packed is not None
+
+    @model_validator(mode="after")
+    def _one_source_of_tiles(self) -> "PipelineConfig":
+        if self.pack is not None and self.packed is not None:
+            msg = "give either pack, to pack images, or packed, a folder of packed ones"
+            raise ValueError(msg)
+        if self.of_images and (self.tile != TileConfig() or self.dataset is not None):
+            msg = "tile and dataset are about slides: leave them out where images are packed"
+            raise ValueError(msg)
+        if self.leave_out is not None and self.pack is not None and self.pack.splits:
+            msg = f"leave_out {self.leave_out} divides the images itself: leave out pack.splits"
             raise ValueError(msg)
         return self
 
@@ -136,11 +160,15 @@ class CohortConfig(StageConfig):
 
 
 class DemoConfig(StageConfig):
-    """The built-in composed cohort, and the pipeline that is run on it."""
+    """The built-in composed cohort, and the pipeline that is run on it.
+
+    `full` is laid over the other settings by `study --full`.
+    """
 
     kind: Literal["demo"] = "demo"
     cohort: CohortConfig = Field(default_factory=CohortConfig)
     pipeline: PipelineConfig = Field(default_factory=PipelineConfig)
+    full: dict[str, Any] = Field(default_factory=dict)
 
 
 AnyConfig = PipelineConfig | ProcessConfig | DemoConfig

@@ -8,6 +8,7 @@ from typing import Any
 from wsi_specdec.errors import ConfigError
 from wsi_specdec.metrics import (
     MCNEMAR,
+    MCNEMAR_CLUSTERED,
     Resampled,
     compare,
     delong_difference,
@@ -115,7 +116,7 @@ def compare_arms(
 
 
 def _difference(arm: Resampled, baseline: Resampled, confidence: float) -> dict[str, Any]:
-    """Compare by DeLong (AUROC) or McNemar (independent units, one seed), else by bootstrap.
+    """Compare by DeLong (AUROC) or McNemar (accuracy of one seed), else by bootstrap.
 
     Where the test is DeLong's, what the bootstrap says stands beside it.
     """
@@ -126,12 +127,11 @@ def _difference(arm: Resampled, baseline: Resampled, confidence: float) -> dict[
         found = delong_difference(arm.linear, baseline.linear, confidence, name)
         beside = ("ci_low", "ci_high", "p", "test")
         return asdict(found) | {"bootstrap": {k: getattr(by_bootstrap, k) for k in beside}}
-    one_each = sample.n_patients == sample.patients.size
-    if arm.metric == "accuracy" and one_each and len(arm.points) == 1 and sample.patients.size:
-        p = mcnemar(sample.labels, sample.calls[0], baseline.sample.calls[0])
-        by_bootstrap = replace(
-            by_bootstrap, p=p, test=f"{MCNEMAR}; interval by {by_bootstrap.test}"
-        )
+    if arm.metric == "accuracy" and len(arm.points) == 1 and sample.patients.size:
+        p = mcnemar(sample.labels, sample.calls[0], baseline.sample.calls[0], sample.patients)
+        one_each = sample.n_patients == sample.patients.size
+        name = MCNEMAR if one_each else MCNEMAR_CLUSTERED
+        by_bootstrap = replace(by_bootstrap, p=p, test=f"{name}; interval by {by_bootstrap.test}")
     return asdict(by_bootstrap)
 
 

@@ -29,8 +29,8 @@ def resample_froc(
 ) -> dict[str, Resampled]:
     """Resample each arm's FROC score.
 
-    Lesions are tiles of label 1 that touch; detections are tiles of the highest score within
-    `reach` tiles; a detection on a tile of unknown label counts neither way.
+    Lesions are tiles of label 1 or more that touch; detections are tiles of the highest score
+    within `reach` tiles; a detection on a tile of unknown label counts neither way.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def resample_froc(
     """
     strides = [_stride(coords) for coords in tiles.coords]
     lesions = [
-        lesions_of(labels.astype(np.int64), coords, stride)
+        lesions_of(np.minimum(labels, 1).astype(np.int64), coords, stride)
         for labels, coords, stride in zip(tiles.labels, tiles.coords, strides, strict=True)
     ]
     patients = _codes(tiles)

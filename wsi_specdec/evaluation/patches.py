@@ -14,16 +14,18 @@ from wsi_specdec.evaluation.comparisons import compare_arms, pairs_of
 from wsi_specdec.evaluation.gaps import gaps_of
 from wsi_specdec.evaluation.measuring import (
     GROUPINGS,
+    KAPPA,
     METRICS_OF,
     ByArm,
     grouped,
     measure_arms,
     metrics_json,
+    resample_grades,
 )
 from wsi_specdec.evaluation.runs import check_seeds
 from wsi_specdec.keys import INTERNAL, SCHEMA_VERSION, UNKNOWN_LABEL, VALIDATION
 from wsi_specdec.metrics import Difference, Measure, Resampled, Sample, compare, plan_for, resample
-from wsi_specdec.store.calls import positive_scores
+from wsi_specdec.store.calls import ClassScores, class_scores
 
 UNIT = "patch"
 # Of groups of images: the metrics whose intervals take no resamples, since groups can be many.
@@ -43,7 +45,8 @@ class PatchTruth:
     image_id
         Name of each of n images.
     label
-        int64, (n,): 0 or 1, or `UNKNOWN_LABEL`; such an image is in no metric.
+        int64, (n,): 0, 1, …, or `UNKNOWN_LABEL`; such an image is in no metric. All but 0 are
+        positive, and grades to kappa.
     patient
         Whose image each is.
     site, scanner, view
@@ -70,7 +73,8 @@ class PatchRun:
         A file of tile scores for each cohort, a row per image of its `PatchTruth`, whose `x` is
         the image's number.
     threshold
-        An image is called positive at or above this probability, in every cohort.
+        An image is called positive at or above this probability of any class but the first, in
+        every cohort.
     fitted_on
         The cohort on which the threshold was chosen; None where it was fixed.
     """
@@ -121,7 +125,7 @@ def evaluate_patches(
     ManifestError
         If what is known of a cohort's images is not of equally many images.
     StoreError, ModelError
-        If scores are damaged, of several classes, or not of the cohort's images.
+        If scores are damaged, or not of the cohort's images.
     """
     pairs = pairs_of(list(runs), config.baseline, config.pairs)
     ordered = {arm: sorted(each, key=lambda run: run.seed) for arm, each in runs.items()}
@@ -177,13 +181,15 @@ def _arm_in_cohort(
 class _Cohort:
     """The labelled of a cohort's `count` images: their numbers, labels, patients and groups.
 
-    `names` are the patients in the order of their codes, `patients`.
+    `labels` are 0 or 1, `grades` as given; `names` are the patients in the order of their codes,
+    `patients`.
     """
 
     name: str
     count: int
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
+    grades: NDArray[np.int64]
     patients: NDArray[np.int64]
     names: NDArray[np.str_]
     groups: Mapping[str, list[str]]
@@ -198,11 +204,13 @@ def _cohort(name: str, truth: PatchTruth) -> _Cohort:
     rows = np.flatnonzero(truth.label != UNKNOWN_LABEL)
     of_row = np.array([truth.patient[row] for row in rows], dtype=np.str_)
     names, patients = np.unique(of_row, return_inverse=True)
+    grades = truth.label[rows].astype(np.int64)
     return _Cohort(
         name=name,
         count=count,
         rows=rows,
-        labels=truth.label[rows].astype(np.int64),
+        labels=(grades > 0).astype(np.int64),
+        grades=grades,
         patients=patients.astype(np.int64),
         names=names,
         groups={column: [columns[column][row] for row in rows] for column in GROUPINGS},
@@ -255,31 +263,40 @@ def _resample(
     runs: Mapping[str, Sequence[PatchRun]], cohort: _Cohort, config: EvaluateConfig
 ) -> ByArm:
     """Resample the metrics of every arm's probabilities and calls by one plan, which pairs arms."""
-    samples = {}
+    samples, graded, classes = {}, {}, int(cohort.grades.max(initial=1)) + 1
     for arm, each in runs.items():
-        scores = np.stack([_read(run, cohort)[cohort.rows] for run in each])
+        read = [_read(run, cohort) for run in each]
+        scores = np.stack([found.positive for found in read])
         thresholds = np.array([run.threshold for run in each])
         calls = (scores >= thresholds[:, None]).astype(np.int64)
         samples[arm] = Sample(cohort.labels, cohort.patients, scores, calls)
+        grades = np.stack([found.grades for found in read])
+        graded[arm] = Sample(cohort.grades, cohort.patients, scores, grades)
+        classes = max([classes, *(len(found.names) for found in read)])
     plan = plan_for(next(iter(samples.values())), config.bootstrap, config.seed)
-    return {arm: resample(sample, METRICS_OF[UNIT], plan) for arm, sample in samples.items()}
+    kappa = resample_grades(graded, classes, plan)
+    return {
+        arm: resample(sample, METRICS_OF[UNIT], plan) | {KAPPA: kappa[arm]}
+        for arm, sample in samples.items()
+    }
 
 
-def _read(run: PatchRun, cohort: _Cohort) -> NDArray[np.float64]:
-    """Read a run's probabilities of all of a cohort's images, in the order of the store."""
+def _read(run: PatchRun, cohort: _Cohort) -> ClassScores:
+    """Read what a run says of a cohort's labelled images, in the order of the store."""
     if cohort.name not in run.scores:
         msg = f"the run with seed {run.seed} has no scores of {cohort.name!r}: score its images"
         raise ConfigError(msg)
     path = run.scores[cohort.name]
-    coords, probabilities = positive_scores(path)
-    order = np.argsort(coords[:, 0], kind="stable")
-    if not np.array_equal(coords[order, 0], np.arange(cohort.count)):
+    found = class_scores(path)
+    order = np.argsort(found.coords[:, 0], kind="stable")
+    if not np.array_equal(found.coords[order, 0], np.arange(cohort.count)):
         msg = (
-            f"the scores in {path} are of {len(coords)} images that are not the {cohort.count} "
-            f"of {cohort.name!r}; score them again"
+            f"the scores in {path} are of {len(found.coords)} images that are not the "
+            f"{cohort.count} of {cohort.name!r}; score them again"
         )
         raise StoreError(msg)
-    return probabilities[order]
+    kept = order[cohort.rows]
+    return ClassScores(found.coords[kept], found.probabilities[kept], found.names)
 
 
 def _sample(metrics: Mapping[str, Resampled]) -> Sample:

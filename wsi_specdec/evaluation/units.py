@@ -5,7 +5,7 @@ A cohort's samples of all arms share labels, order and patients, so that arms ar
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from wsi_specdec.errors import StoreError
 from wsi_specdec.evaluation.runs import Evaluated, SeedRun
 from wsi_specdec.keys import UNKNOWN_LABEL
 from wsi_specdec.metrics import Sample
-from wsi_specdec.store.calls import positive_scores
+from wsi_specdec.store.calls import class_scores
 from wsi_specdec.store.scores import scores_path
 
 Floats = NDArray[np.float64]
@@ -126,21 +126,59 @@ class Tiles:
         The slides, which have a call and tiles with a known label.
     coords, labels
         Of each slide, (N, 2) and (N,), `UNKNOWN_LABEL` where a tile's label is not known.
-    scores
-        Of each arm, of each run, of each slide, (N,) probabilities.
+    scores, grades
+        Of each arm, of each run, of each slide, (N,): probability of any class but the first, and
+        the label of the most probable class.
+    classes
+        How many classes tiles are told into.
     """
 
     slides: tuple[Slide, ...]
     coords: tuple[Ints, ...]
     labels: tuple[NDArray[np.int16], ...]
     scores: Mapping[str, tuple[tuple[Floats, ...], ...]]
+    grades: Mapping[str, tuple[tuple[Ints, ...], ...]]
+    classes: int
+
+    def of(self, column: str, group: str) -> "Tiles":
+        """Return the tiles of the slides of one site or scanner."""
+        kept = [row for row, s in enumerate(self.slides) if getattr(s, column) == group]
+
+        def taken(
+            of_arms: Mapping[str, tuple[tuple[NDArray[Any], ...], ...]],
+        ) -> dict[str, tuple[tuple[NDArray[Any], ...], ...]]:
+            return {
+                arm: tuple(tuple(run[row] for row in kept) for run in runs)
+                for arm, runs in of_arms.items()
+            }
+
+        return replace(
+            self,
+            slides=tuple(self.slides[row] for row in kept),
+            coords=tuple(self.coords[row] for row in kept),
+            labels=tuple(self.labels[row] for row in kept),
+            scores=taken(self.scores),
+            grades=taken(self.grades),
+        )
 
 
-def read_tiles(slides: Sequence[Slide], evaluated: Evaluated, stores: Stores) -> Tiles:
-    """Read every run's tile scores, joined to the tiles' truth by coordinates.
+def tile_truths(
+    slides: Sequence[Slide], stores: Stores
+) -> list[tuple[Slide, Ints, NDArray[np.int16]]]:
+    """Return slides that have a store, the corners (N, 2) of their tiles and their labels (N,).
 
     Where truth about tiles is known of any slide, all tiles of slides of label 0 that have no
     annotation are of label 0, as they are in training.
+    """
+    having = [(s, stores[s.slide_id]) for s in slides if s.slide_id in stores]
+    truths = [(s, np.asarray(store.coords), np.asarray(store.label)) for s, store in having]
+    if any((labels != UNKNOWN_LABEL).any() for _, _, labels in truths):
+        truths = [(s, coords, _of_normal(s, labels)) for s, coords, labels in truths]
+    return truths
+
+
+def read_tiles(slides: Sequence[Slide], evaluated: Evaluated, stores: Stores) -> Tiles:
+    """Read every run's tile scores, joined to the tiles' truth by coordinates (`tile_truths`).
 
     Parameters
     ----------
@@ -156,35 +194,45 @@ def read_tiles(slides: Sequence[Slide], evaluated: Evaluated, stores: Stores) ->
     StoreError
         If a slide's scores are not of the tiles in its store.
     """
-    having = [(s, stores[s.slide_id]) for s in slides if s.slide_id in stores]
-    truths = [(s, np.asarray(store.coords), np.asarray(store.label)) for s, store in having]
-    if any((labels != UNKNOWN_LABEL).any() for _, _, labels in truths):
-        truths = [(s, coords, _of_normal(s, labels)) for s, coords, labels in truths]
+    truths = tile_truths(slides, stores)
     known = [truth for truth in truths if (truth[2] != UNKNOWN_LABEL).any()]
-    scores = {
-        arm: tuple(tuple(_tile_scores(run, s, coords) for s, coords, _ in known) for run in runs)
+    read = {
+        arm: [[read_scored(run, s, coords) for s, coords, _ in known] for run in runs]
         for arm, runs in evaluated.runs.items()
     }
+    labels = tuple(label for _, _, label in known)
+    told = [each.classes for runs in read.values() for run in runs for each in run]
     return Tiles(
         slides=tuple(slide for slide, _, _ in known),
         coords=tuple(coords for _, coords, _ in known),
-        labels=tuple(label for _, _, label in known),
-        scores=scores,
+        labels=labels,
+        scores={a: tuple(tuple(s.positive for s in run) for run in r) for a, r in read.items()},
+        grades={a: tuple(tuple(s.grades for s in run) for run in r) for a, r in read.items()},
+        classes=max([2, *told, *(int(label.max(initial=0)) + 1 for label in labels)]),
     )
 
 
 def patch_samples(tiles: Tiles) -> dict[str, Sample]:
-    """Return each arm's tile probabilities, of the tiles whose label is known."""
-    masks = [label != UNKNOWN_LABEL for label in tiles.labels]
-    labels = _joined([label[mask] for label, mask in zip(tiles.labels, masks, strict=True)])
-    codes = _codes([slide.patient_id for slide in tiles.slides])
-    patients = np.repeat(codes, [int(mask.sum()) for mask in masks])
+    """Return each arm's tile probabilities, of the tiles whose label is known: 0, or any other."""
+    labels, patients, masks = _known(tiles)
     samples = {}
     for arm, runs in tiles.scores.items():
-        rows = [_joined([s[m] for s, m in zip(run, masks, strict=True)]) for run in runs]
-        scores = np.stack(rows).astype(np.float64)
+        scores = np.stack([_taken(run, masks) for run in runs]).astype(np.float64)
         calls = (scores >= TILE_THRESHOLD).astype(np.int64)
-        samples[arm] = Sample(labels.astype(np.int64), patients, scores, calls)
+        samples[arm] = Sample((labels > 0).astype(np.int64), patients, scores, calls)
+    return samples
+
+
+def grade_samples(tiles: Tiles) -> dict[str, Sample]:
+    """Return each arm's most probable class of each tile whose label is known, and the labels.
+
+    Their scores are empty: nothing ranks grades.
+    """
+    labels, patients, masks = _known(tiles)
+    samples = {}
+    for arm, runs in tiles.grades.items():
+        calls = np.stack([_taken(run, masks) for run in runs]).astype(np.int64)
+        samples[arm] = Sample(labels, patients, np.zeros(calls.shape), calls)
     return samples
 
 
@@ -202,23 +250,64 @@ def _of_normal(slide: Slide, labels: NDArray[np.int16]) -> NDArray[np.int16]:
     return np.zeros_like(labels)
 
 
-def _tile_scores(run: SeedRun, slide: Slide, wanted: Ints) -> Floats:
+def _known(tiles: Tiles) -> tuple[Ints, Ints, list[NDArray[np.bool_]]]:
+    """Return labels and patients of the tiles whose label is known, and which these are."""
+    masks = [label != UNKNOWN_LABEL for label in tiles.labels]
+    labels = _taken(tiles.labels, masks).astype(np.int64)
+    codes = _codes([slide.patient_id for slide in tiles.slides])
+    return labels, np.repeat(codes, [int(mask.sum()) for mask in masks]), masks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What a run says of the tiles of a slide's store, in the order of the store.
+
+    Attributes
+    ----------
+    positive, grades
+        As `ClassScores` has them.
+    rows
+        (N,) where each tile stands in the file of scores.
+    classes
+        How many classes there are.
+    """
+
+    positive: Floats
+    grades: Ints
+    rows: Ints
+    classes: int
+
+
+def read_scored(run: SeedRun, slide: Slide, wanted: Ints) -> Scored:
+    """Read a run's scores of a slide, in the order of its store's tiles.
+
+    Parameters
+    ----------
+    wanted
+        (N, 2) corners of the store's tiles.
+
+    Raises
+    ------
+    StoreError
+        If the scores are not of these tiles.
+    """
     path = scores_path(run.scores, slide.slide_id)
-    coords, probabilities = positive_scores(path)
-    order = _matching(wanted, coords)
+    found = class_scores(path)
+    order = _matching(wanted, found.coords)
     if order is None:
         msg = (
-            f"the scores in {path} are of {len(coords)} tiles that are not the "
+            f"the scores in {path} are of {len(found.coords)} tiles that are not the "
             f"{len(wanted)} of the slide's store; run `wsi-specdec score` again"
         )
-        if len(coords) < len(wanted):
+        if len(found.coords) < len(wanted):
             msg += (
                 ", without `min_tissue` and `quality` of the section `score` if they were set: "
                 "tiles that these leave out have no score, and truth is compared on all tiles. "
                 "To use fewer tiles, tile with a higher `min_tissue`"
             )
         raise StoreError(msg)
-    return np.asarray(probabilities[order], dtype=np.float64)
+    classes = max(2, len(found.names))
+    return Scored(found.positive[order], found.grades[order], order, classes)
 
 
 def _matching(wanted: Ints, found: Ints) -> Ints | None:
@@ -241,5 +330,9 @@ def _codes(names: Sequence[str]) -> Ints:
     return np.unique(np.asarray(names), return_inverse=True)[1].astype(np.int64)
 
 
-def _joined(parts: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
-    return np.concatenate(parts) if parts else np.empty(0)
+def _taken(
+    parts: Sequence[NDArray[np.generic]], masks: Sequence[NDArray[np.bool_]]
+) -> NDArray[np.generic]:
+    """Join what the masks take of each part."""
+    taken = [part[mask] for part, mask in zip(parts, masks, strict=True)]
+    return np.concatenate(taken) if taken else np.empty(0)

@@ -28,7 +28,14 @@ from wsi_specdec.metrics.linear import (
     spread,
 )
 from wsi_specdec.metrics.measure import Difference, Measure, Point
-from wsi_specdec.metrics.paired import MCNEMAR, delong, delong_difference, holm, mcnemar
+from wsi_specdec.metrics.paired import (
+    MCNEMAR,
+    MCNEMAR_CLUSTERED,
+    delong,
+    delong_difference,
+    holm,
+    mcnemar,
+)
 from wsi_specdec.metrics.point import (
     METRICS,
     Metric,
@@ -62,6 +69,7 @@ __all__ = [
     "DELONG",
     "FROC_RATES",
     "MCNEMAR",
+    "MCNEMAR_CLUSTERED",
     "MEAN_OF_SITES",
     "METRICS",
     "Detections",

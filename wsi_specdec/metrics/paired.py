@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
+from scipy.stats import binom
 
 from wsi_specdec.metrics.intervals import method_name
 from wsi_specdec.metrics.linear import Linear, linear_auroc, spread
@@ -12,6 +12,7 @@ from wsi_specdec.metrics.measure import Difference
 from wsi_specdec.metrics.sample import Sample
 
 MCNEMAR = "McNemar, exact"
+MCNEMAR_CLUSTERED = "McNemar, exact, clustered by patient"
 _NO_VARIANCE = 1e-18
 _ROUNDING = 1e-12
 
@@ -68,22 +69,38 @@ def delong_difference(arm: Linear, baseline: Linear, confidence: float, name: st
     return Difference(delta, low, high, min(1.0, found.p(delta)), name)
 
 
-def mcnemar(labels: ArrayLike, calls: ArrayLike, baseline: ArrayLike) -> float:
-    """Two-sided exact p-value of equal accuracy, from the units on which the arms disagree.
+def mcnemar(
+    labels: ArrayLike, calls: ArrayLike, baseline: ArrayLike, patients: ArrayLike | None = None
+) -> float:
+    """Two-sided exact p-value of equal accuracy, patients being independent and units not.
 
-    Under no difference each of these is right for either arm with equal chance (McNemar 1947, in
-    its exact binomial form). Holds only where the units are independent.
+    With d_k how many more units of patient k the arm calls rightly than the baseline, and the
+    arms alike, d_k and -d_k are equally likely: p is the chance of |sum ± d_k| reaching
+    |sum d_k| over all signs. Where every patient has one unit that is McNemar's test (1947) in
+    its exact binomial form, else the exact form of (sum d_k)² / sum d_k² (Yang, Sun & Hardin
+    2010).
 
     Parameters
     ----------
     labels, calls, baseline
         Shape (n,): truth, and the calls of the arm and of the baseline on the same units.
+    patients
+        Codes (n,), 0 … C - 1; each unit a patient of its own if None.
     """
     truth = np.asarray(labels)
+    owners = np.arange(truth.size) if patients is None else np.asarray(patients, dtype=np.int64)
     right, base_right = np.asarray(calls) == truth, np.asarray(baseline) == truth
-    gained = int((right & ~base_right).sum())
-    lost = int((~right & base_right).sum())
-    return 1.0 if gained + lost == 0 else float(binomtest(gained, gained + lost).pvalue)
+    gains = np.bincount(owners, weights=right.astype(np.int64) - base_right.astype(np.int64))
+    sizes, counts = np.unique(np.abs(gains[gains != 0]).astype(np.int64), return_counts=True)
+    # Chance of each sum of the d_k > 0 over all signs: of equal |d_k|, a binomial spread out.
+    chances = np.ones(1)
+    for size, count in zip(sizes, counts, strict=True):
+        spread_out = np.zeros(size * count + 1)
+        spread_out[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        chances = np.convolve(chances, spread_out)
+    total = chances.size - 1
+    sums = 2 * np.arange(chances.size) - total
+    return min(1.0, float(chances[np.abs(sums) >= abs(int(gains.sum()))].sum()))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -221,8 +221,10 @@ def gap(external: Measure, internal: Measure) -> Difference:
     low, high, other_low, other_high = np.array(ends, dtype=np.float64)
     below = np.hypot(external.value - low, other_high - internal.value)
     above = np.hypot(high - external.value, internal.value - other_low)
-    bounds = (max(-1.0, float(delta - below)), min(1.0, float(delta + above)))
-    return Difference(delta, *bounds, None, MOVER)
+    # Wider than these by rounding alone.
+    lowest = float(max(low - other_high, delta - below))
+    highest = float(min(high - other_low, delta + above))
+    return Difference(delta, lowest, highest, None, MOVER)
 
 
 def measure_all(

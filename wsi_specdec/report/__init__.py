@@ -8,7 +8,7 @@ from wsi_specdec.keys import REPORT_FILE
 from wsi_specdec.report.export import export_run, regions_geojson
 from wsi_specdec.report.heatmap import outline, overlay, score_map, write_heatmap
 from wsi_specdec.report.heatmaps import write_heatmaps
-from wsi_specdec.report.html import render_report
+from wsi_specdec.report.html import render_report, render_study
 from wsi_specdec.report.layout import Layout, ScoreGrid, layout_of, score_grid
 from wsi_specdec.report.ome_tiff import write_ome_tiff
 from wsi_specdec.report.ome_zarr import ScoreMap, read_score_map, write_score_map
@@ -34,6 +34,7 @@ __all__ = [
     "read_run",
     "read_score_map",
     "regions_geojson",
+    "render_study",
     "report_config",
     "score_grid",
     "score_map",
@@ -68,7 +69,8 @@ def write_report(run_dir: Path, config: ReportConfig) -> Path:
     run = read_run(run_dir)
     confidence = confidence_of(run)
     write_heatmaps(run)
-    export_run(run, config.export)
+    if run.images is None:
+        export_run(run, config.export)
     figures = [] if run.results is None else make_figures(run, run.results, confidence)
     write_figures(run, figures)
     path = run_dir / REPORT_FILE

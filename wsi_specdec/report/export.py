@@ -78,8 +78,15 @@ def export_run(
     Raises
     ------
     RunDirectoryError, StoreError
-        If a slide or an arm is not in the run, or a file of the run is missing.
+        If a slide or an arm is not in the run, a file of the run is missing, or the run is on
+        packed images, whose scores lie nowhere.
     """
+    if run.images is not None:
+        msg = (
+            f"{run.path} is a run on packed images: exports show where on slides scores lie, and "
+            "an image has one score, which stands in calls.csv"
+        )
+        raise RunDirectoryError(msg)
     chosen = _chosen("slide", slides, [s for s in run.slides if is_shown(run, s)], run.slides)
     names = _chosen("arm", arms, [name for name, seeds in run.arms.items() if seeds], run.arms)
     folders = [run.arms[name][0] for name in names]

@@ -40,10 +40,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One arm's call of a slide, and the heatmap behind it; `right` is None without truth."""
+    """One arm's call of a slide, and the heatmap behind it; `right` is None without truth.
+
+    An image has one score and no heatmap.
+    """
 
     arm: str
-    heatmap: Picture
+    heatmap: Picture | None
     score: str
     threshold: str
     call: str
@@ -52,13 +55,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Card:
-    """One slide of the gallery."""
+    """One slide, or image, of the gallery; images have no tissue mask."""
 
     slide_id: str
     facts: Sequence[str]
     truth: str
     thumbnail: Picture
-    tissue: Picture
+    tissue: Picture | None
     truth_picture: Picture | None
     truth_caption: str
     verdicts: Sequence[Verdict]
@@ -111,6 +114,8 @@ def _choose(run: Run, number: int) -> list[str]:
 def _card(run: Run, slide_id: str, side: int) -> Card:
     slide = run.slides[slide_id]
     thumbnail = fit(run.thumbnail(slide_id), side)
+    if run.images is not None:
+        return _image_card(run, slide, thumbnail)
     truth_picture, truth_caption = _truth(run, slide, thumbnail)
     return Card(
         slide_id=slide_id,
@@ -120,7 +125,25 @@ def _card(run: Run, slide_id: str, side: int) -> Card:
         tissue=_tissue(run, slide_id, side),
         truth_picture=truth_picture,
         truth_caption=truth_caption,
-        verdicts=[_verdict(slide, arm, folder, side) for arm, folder in _first_seeds(run)],
+        verdicts=[
+            _verdict(slide, arm, folder, _heatmap(slide, arm, folder, side))
+            for arm, folder in _first_seeds(run)
+        ],
+    )
+
+
+def _image_card(run: Run, slide: Slide, shown: NDArray[np.uint8]) -> Card:
+    truth = label_name(slide.label)
+    said = f", truth {truth}" if truth else ""
+    return Card(
+        slide_id=slide.slide_id,
+        facts=_facts(run, slide)[:-1],
+        truth=truth,
+        thumbnail=picture(shown, f"Image {slide.slide_id}{said}"),
+        tissue=None,
+        truth_picture=None,
+        truth_caption="",
+        verdicts=[_verdict(slide, arm, folder, None) for arm, folder in _first_seeds(run)],
     )
 
 
@@ -130,22 +153,27 @@ def _facts(run: Run, slide: Slide) -> list[str]:
         f"patient {slide.patient_id}" if slide.patient_id != slide.slide_id else "",
         f"site {slide.site}" if slide.site else "",
         slide.scanner or "",
+        f"view {slide.view}" if slide.view else "",
         f"{run.ledger[slide.slide_id].tiles:,} tiles",
     ]
     return [fact for fact in facts if fact]
 
 
-def _verdict(slide: Slide, arm: str, folder: SeedFolder, side: int) -> Verdict:
+def _heatmap(slide: Slide, arm: str, folder: SeedFolder, side: int) -> Picture:
     call = folder.call(slide.slide_id)
     named = f" by {arm}" if arm else ""
     alt = (
         f"Heatmap of slide {slide.slide_id}{named}: slide score {score_text(call.score)}, "
         f"call {call_name(call)}"
     )
-    image = fit(read_rgb(folder.heatmap(slide.slide_id)), side)
+    return picture(fit(read_rgb(folder.heatmap(slide.slide_id)), side), alt)
+
+
+def _verdict(slide: Slide, arm: str, folder: SeedFolder, heatmap: Picture | None) -> Verdict:
+    call = folder.call(slide.slide_id)
     return Verdict(
         arm=arm,
-        heatmap=picture(image, alt),
+        heatmap=heatmap,
         score=score_text(call.score),
         threshold=score_text(call.threshold),
         call=call_name(call),

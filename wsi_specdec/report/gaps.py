@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wsi_specdec.report.tables import HEADLINE, MISSING, signed, signed_interval, title_of_cohort
+from wsi_specdec.report.tables import MISSING, signed, signed_interval, title_of_cohort
+from wsi_specdec.report.wording import OF_SLIDES, Wording
 
 _WIDTH: Final = 17
 
 
-def print_gaps(results: Mapping[str, Any], console: Console) -> None:
+def print_gaps(results: Mapping[str, Any], console: Console, say: Wording = OF_SLIDES) -> None:
     """Print, for each external cohort, what each arm loses against the internal one.
 
     Parameters
@@ -22,13 +23,15 @@ def print_gaps(results: Mapping[str, Any], console: Console) -> None:
         The content of `results.json`; nothing is printed where it holds no gaps.
     console
         Where to print; a narrow one is fine from 80 columns up.
+    say
+        How the run's texts read.
     """
     gaps = results.get("gaps", [])
     for cohort in dict.fromkeys(gap["cohort"] for gap in gaps):
         found = {
             (gap["arm"], gap["unit"], gap["metric"]): gap for gap in gaps if gap["cohort"] == cohort
         }
-        _print_cohort(title_of_cohort(cohort), list(results["arms"]), found, console)
+        _print_cohort(title_of_cohort(cohort), list(results["arms"]), found, console, say)
 
 
 def _print_cohort(
@@ -36,14 +39,15 @@ def _print_cohort(
     arms: list[str],
     found: Mapping[tuple[str, str, str], Mapping[str, Any]],
     console: Console,
+    say: Wording,
 ) -> None:
     title = f"{cohort} minus internal, with interval"
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
     table.add_column("Arm", overflow="fold")
-    for metric in HEADLINE:
+    for metric in say.headline:
         table.add_column(metric.title.replace(" ", "\n"), justify="right", max_width=_WIDTH)
     for arm in arms:
-        cells = [_cell(found.get((arm, metric.unit, metric.name))) for metric in HEADLINE]
+        cells = [_cell(found.get((arm, metric.unit, metric.name))) for metric in say.headline]
         table.add_row(Text(arm), *cells)
     console.print(table)
 

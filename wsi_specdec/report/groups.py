@@ -18,7 +18,6 @@ from wsi_specdec.report.tables import (
 )
 
 _GROUPINGS: Final = {"by_site": "site", "by_scanner": "scanner", "by_view": "view"}
-GROUP_METRICS: Final[tuple[Metric, ...]] = tuple(m for m in HEADLINE if m.unit == "slide")
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,17 @@ class GapRow:
 
 
 @dataclass(frozen=True)
+class RobustnessRow:
+    """How far an arm's embeddings tell class from site, or from scanner."""
+
+    between: str
+    arm: str
+    index: str
+    lowest: str
+    tiles: int
+
+
+@dataclass(frozen=True)
 class WorstRow:
     """The group in which an arm is worst by a metric, beside its value over all groups."""
 
@@ -64,6 +74,13 @@ class WorstRow:
     overall: str
 
 
+def group_metrics(results: Mapping[str, Any]) -> list[Metric]:
+    """Return the headline metrics of groups; those of tiles where any are known by group."""
+    cohorts = [c for arm in results["arms"].values() for c in arm.get("cohorts", {}).values()]
+    tiles = any(cohort.get(f"patch_{key}") for cohort in cohorts for key in _GROUPINGS)
+    return [metric for metric in HEADLINE if metric.unit == "slide" or tiles]
+
+
 def group_tables(results: Mapping[str, Any]) -> list[GroupTable]:
     """Lay out the results by site, scanner and view, groups together, arms within.
 
@@ -73,7 +90,7 @@ def group_tables(results: Mapping[str, Any]) -> list[GroupTable]:
         _group_table(results, cohort, key)
         for cohort in order_cohorts(results["cohorts"])
         for key in _GROUPINGS
-        if any(_groups(results, arm, cohort, key) for arm in results["arms"])
+        if any(_of(results, arm, cohort, "slide", key) for arm in results["arms"])
     ]
 
 
@@ -86,12 +103,12 @@ def worst_rows(results: Mapping[str, Any]) -> list[WorstRow]:
             arm,
             f"{found.get('column', 'group')} {found.get('group', MISSING)}",
             cell_of(found),
-            cell_of(_at(results, arm, cohort).get("slide", {}).get(metric.name) or {}).value,
+            cell_of(_at(results, arm, cohort).get(metric.unit, {}).get(metric.name) or {}).value,
         )
         for cohort in order_cohorts(results["cohorts"])
-        for metric in GROUP_METRICS
+        for metric in group_metrics(results)
         for arm in results["arms"]
-        if (found := (_at(results, arm, cohort).get("worst_group") or {}).get(metric.name))
+        if (found := _of(results, arm, cohort, metric.unit, "worst_group").get(metric.name))
     ]
 
 
@@ -112,37 +129,59 @@ def gap_rows(results: Mapping[str, Any]) -> list[GapRow]:
     ]
 
 
+def robustness_rows(results: Mapping[str, Any]) -> list[RobustnessRow]:
+    """List the robustness index of each arm, where there is one."""
+    rows = []
+    for between in ("site", "scanner"):
+        for arm, values in results["arms"].items():
+            found = (values.get("robustness") or {}).get(between) or {}
+            if found.get("value") is None:
+                continue
+            means = {
+                " and ".join(pair["groups"]): sum(pair["per_seed"]) / len(pair["per_seed"])
+                for pair in found["pairs"]
+                if pair["reason"] is None
+            }
+            lowest = min(means, key=lambda names: means[names])
+            tiles = sum(pair["tiles"] for pair in found["pairs"] if pair["reason"] is None)
+            said = f"{means[lowest]:.3f} ({lowest})"
+            rows.append(RobustnessRow(f"{between}s", arm, f"{found['value']:.3f}", said, tiles))
+    return rows
+
+
 def _group_table(results: Mapping[str, Any], cohort: str, key: str) -> GroupTable:
-    rows, named = [], []
-    for group, arm, measures in _in_order(results, cohort, key):
-        cells = [cell_of(measures.get(metric.name) or {}) for metric in GROUP_METRICS]
-        counts = [
-            measures[metric.name].get("n")
-            for metric in GROUP_METRICS
-            if isinstance(measures.get(metric.name), Mapping)
+    rows, named, metrics = [], [], group_metrics(results)
+    for group, arm in _in_order(results, cohort, key):
+        found = [
+            _of(results, arm, cohort, m.unit, key).get(group, {}).get(m.name) or {} for m in metrics
         ]
-        number = next((str(n) for n in counts if n is not None), MISSING)
+        cells = [cell_of(each) for each in found]
+        of_slides = (each for each, m in zip(found, metrics, strict=True) if m.unit == "slide")
+        number = next((str(each["n"]) for each in of_slides if each.get("n") is not None), MISSING)
         rows.append(GroupRow(group, arm, number, cells))
         named += [
             (f"{arm}, {group}", metric.title, cell.reason)
-            for metric, cell in zip(GROUP_METRICS, cells, strict=True)
+            for metric, cell in zip(metrics, cells, strict=True)
         ]
     column = _GROUPINGS[key]
     title = f"{title_of_cohort(cohort)}, by {column}"
     return GroupTable(title, column.capitalize(), rows, footnotes(named))
 
 
-def _in_order(
-    results: Mapping[str, Any], cohort: str, key: str
-) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    names = {group for arm in results["arms"] for group in _groups(results, arm, cohort, key)}
+def _in_order(results: Mapping[str, Any], cohort: str, key: str) -> Iterator[tuple[str, str]]:
+    arms = results["arms"]
+    names = {group for arm in arms for group in _of(results, arm, cohort, "slide", key)}
     for group in sorted(names):
-        for arm in results["arms"]:
-            yield group, arm, _groups(results, arm, cohort, key).get(group) or {}
+        for arm in arms:
+            yield group, arm
 
 
-def _groups(results: Mapping[str, Any], arm: str, cohort: str, key: str) -> Mapping[str, Any]:
-    return dict(_at(results, arm, cohort).get(key) or {})
+def _of(
+    results: Mapping[str, Any], arm: str, cohort: str, unit: str, key: str
+) -> Mapping[str, Any]:
+    """Return groups, or the worst ones, of slides or of tiles."""
+    prefix = "" if unit == "slide" else f"{unit}_"
+    return dict(_at(results, arm, cohort).get(prefix + key) or {})
 
 
 def _at(results: Mapping[str, Any], arm: str, cohort: str) -> Mapping[str, Any]:

@@ -16,13 +16,16 @@ _MAX_PX: Final = 640
 def write_heatmaps(run: Run) -> list[Path]:
     """Write a heatmap for each test slide with tiles, of every arm's first seed.
 
-    A run without truth (`process`) gets one for each of its slides.
+    A run without truth (`process`) gets one for each of its slides, a run on packed images none:
+    an image has one score.
 
     Raises
     ------
     RunDirectoryError, StoreError
         If a slide's thumbnail, store or scores are missing.
     """
+    if run.images is not None:
+        return []
     folders = [seeds[0] for seeds in run.arms.values() if seeds]
     chosen = [slide_id for slide_id in run.slides if is_shown(run, slide_id)]
     written: list[Path] = []

@@ -9,14 +9,21 @@ from typing import Any, Final
 import jinja2
 
 from wsi_specdec.config import ReportConfig
+from wsi_specdec.report.blocks import blocks_of
 from wsi_specdec.report.flow import patient_flow
 from wsi_specdec.report.gallery import make_call_rows, make_cards
-from wsi_specdec.report.groups import GROUP_METRICS, gap_rows, group_tables, worst_rows
+from wsi_specdec.report.groups import (
+    gap_rows,
+    group_metrics,
+    group_tables,
+    robustness_rows,
+    worst_rows,
+)
 from wsi_specdec.report.heatmap import colour_stops
 from wsi_specdec.report.images import inline
 from wsi_specdec.report.run import Run
 from wsi_specdec.report.run_figures import ReportFigure
-from wsi_specdec.report.tables import HEADLINE, percent
+from wsi_specdec.report.tables import headline, percent
 from wsi_specdec.report.tile_gallery import make_tile_shelves
 from wsi_specdec.report.views import (
     arm_settings,
@@ -29,8 +36,10 @@ from wsi_specdec.report.views import (
     question_text,
     result_tables,
 )
+from wsi_specdec.report.wording import Wording
 
 _TEMPLATE: Final = "report.html.j2"
+_STUDY_TEMPLATE: Final = "study.html.j2"
 
 
 def render_report(
@@ -38,6 +47,7 @@ def render_report(
 ) -> str:
     """Render a run as HTML that loads nothing from anywhere."""
     page: dict[str, Any] = {
+        "say": run.wording,
         "config": config,
         "confidence": percent(confidence),
         "created": created_text(run),
@@ -61,18 +71,52 @@ def render_report(
         arms, settings = arm_settings(run.results)
         page |= {
             "results": result_tables(run.results),
-            "headline": HEADLINE,
+            "headline": headline(run.results),
             "details": detail_tables(run.results),
             "differences": difference_tables(run.results),
             "groups": group_tables(run.results),
-            "group_metrics": GROUP_METRICS,
+            "group_metrics": group_metrics(run.results),
             "worst": worst_rows(run.results),
             "gaps": gap_rows(run.results),
+            "robustness": robustness_rows(run.results),
             "arms": arms,
             "settings": settings,
             "figures": figures,
         }
     return _environment().get_template(_TEMPLATE).render(page)
+
+
+def render_study(
+    title: str,
+    made_by: tuple[str, str],
+    pictures: Sequence[tuple[Path, str]],
+    sections: Sequence[tuple[str, Sequence[str]]],
+) -> str:
+    """Render the page of a study as HTML that loads nothing from anywhere.
+
+    Parameters
+    ----------
+    title
+        Of the page.
+    made_by
+        The command, and what it was run with.
+    pictures
+        Figures, PNG, and what each shows.
+    sections
+        Titles, and lines of Markdown as `blocks_of` reads them.
+    """
+    page = {
+        "say": Wording(),
+        "title": title,
+        "command": made_by[0],
+        "made": made_by[1],
+        "pictures": [
+            {"uri": inline(path.read_bytes(), "image/png"), "caption": caption}
+            for path, caption in pictures
+        ],
+        "sections": [{"title": name, "blocks": blocks_of(lines)} for name, lines in sections],
+    }
+    return _environment().get_template(_STUDY_TEMPLATE).render(page)
 
 
 @cache
@@ -85,4 +129,11 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["svg_uri"] = lambda data: inline(data, "image/svg+xml")
+    environment.filters["said"] = _said
     return environment
+
+
+@jinja2.pass_context
+def _said(context: jinja2.runtime.Context, text: str) -> str:
+    """Put a text into the words of the page's run."""
+    return str(context["say"](text))

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from wsi_specdec.cohort import Slide, read_manifest
 from wsi_specdec.config import DemoConfig, ReportConfig, load_config
-from wsi_specdec.errors import RunDirectoryError, WsiSpecdecError
+from wsi_specdec.errors import RunDirectoryError, StoreError, WsiSpecdecError
 from wsi_specdec.files import read_json
 from wsi_specdec.keys import (
     ARMS_DIR,
@@ -28,12 +29,14 @@ from wsi_specdec.keys import (
     PROVENANCE_FILE,
     RESULTS_FILE,
     SCORES_DIR,
+    TILES_DIR,
     UNKNOWN_LABEL,
 )
 from wsi_specdec.report.images import read_rgb
 from wsi_specdec.report.layout import Layout, layout_of
+from wsi_specdec.report.wording import Wording
 from wsi_specdec.runner import Outcome, read_ledger
-from wsi_specdec.store import TileStore, open_store, scores_path, store_path
+from wsi_specdec.store import TileStore, open_store, open_stores, scores_path, store_path
 from wsi_specdec.store.calls import Call, positive_scores, read_calls
 
 T = TypeVar("T")
@@ -81,11 +84,15 @@ class SeedFolder:
         path = _existing(scores_path(self.path / SCORES_DIR, slide_id))
         return _reading(path, positive_scores)
 
+    def has_scores(self, slide_id: str) -> bool:
+        """Whether the slide's tiles were scored."""
+        return scores_path(self.path / SCORES_DIR, slide_id).is_file()
+
     def class_name(self, slide_id: str) -> str:
-        """Name of the positive class, as the slide's scores give it."""
+        """Name of the positive class, as the slide's scores give it; of several, all but one."""
         columns = _reading(scores_path(self.path / SCORES_DIR, slide_id), _read_columns)
-        (name,) = (column for column in columns if column.startswith(PROB_PREFIX))
-        return name.removeprefix(PROB_PREFIX)
+        names = [n.removeprefix(PROB_PREFIX) for n in columns if n.startswith(PROB_PREFIX)]
+        return " or ".join(names[1:] or names)
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,10 @@ class Run:
     arms
         Seeds of each arm, lowest seed first; of a `process` run, one arm without a name.
     results
-        Content of `results.json`; None for a `process` run.
+        Content of `results.json`; None for a `process` run. Of packed images without what is said
+        of tiles, since it would be said twice.
+    images
+        Store of each packed image by its id; None for a run on slides.
     """
 
     path: Path
@@ -107,9 +117,23 @@ class Run:
     config: str
     arms: Mapping[str, tuple[SeedFolder, ...]]
     results: Mapping[str, Any] | None
+    images: Mapping[str, TileStore] | None = None
+
+    @cached_property
+    def wording(self) -> Wording:
+        """How texts read for this run."""
+        if self.images is None:
+            return Wording()
+        folders = (seed for seeds in self.arms.values() for seed in seeds)
+        scored = ((f, i) for f in folders for i in self.images if f.has_scores(i))
+        folder, image_id = next(scored, (None, ""))
+        return Wording(of_images=True, positive=folder.class_name(image_id) if folder else "it")
 
     def thumbnail(self, slide_id: str) -> NDArray[np.uint8]:
-        """Picture of the whole slide, (h, w, 3)."""
+        """Picture of the whole slide, or image, (h, w, 3)."""
+        if self.images is not None:
+            pixels: NDArray[np.uint8] = self.store(slide_id).read([0])[0]
+            return pixels
         return read_rgb(self.path / PREVIEWS_DIR / f"{slide_id}.thumbnail.jpg")
 
     def tissue_path(self, slide_id: str) -> Path:
@@ -117,13 +141,18 @@ class Run:
         return self.path / PREVIEWS_DIR / f"{slide_id}.tissue.png"
 
     def store(self, slide_id: str) -> TileStore:
-        """Open the slide's tiles.
+        """Open the slide's tiles, or the image as one.
 
         Raises
         ------
         StoreError
             If they are missing or incomplete.
         """
+        if self.images is not None:
+            if slide_id not in self.images:
+                msg = f"no packed store in {self.path / TILES_DIR} holds {slide_id}; pack it again"
+                raise StoreError(msg)
+            return self.images[slide_id]
         return open_store(store_path(self.path, slide_id))
 
     def layout(self, slide_id: str) -> Layout:
@@ -173,14 +202,19 @@ def read_run(path: Path) -> Run:
     results = _read_results(path)
     slides = _reading(_existing(path / MANIFEST_FILE), read_manifest)
     outcomes = _reading(_existing(path / LEDGER_FILE), read_ledger)
+    config = _existing(path / CONFIG_FILE).read_text(encoding="utf-8")
+    images = open_stores(path) if _packs(config) else None
+    if results is not None and images is not None:
+        results = _without_tiles(results)
     return Run(
         path=path,
         slides={slide.slide_id: slide for slide in slides},
         ledger={outcome.slide_id: outcome for outcome in outcomes},
         provenance=_reading(_existing(path / PROVENANCE_FILE), read_json),
-        config=_existing(path / CONFIG_FILE).read_text(encoding="utf-8"),
+        config=config,
         arms=_arms(path, results),
         results=results,
+        images=images,
     )
 
 
@@ -195,6 +229,33 @@ def report_config(path: Path) -> ReportConfig:
     config = load_config(path / CONFIG_FILE)
     whole = config.pipeline if isinstance(config, DemoConfig) else config
     return whole.report
+
+
+def _packs(config: str) -> bool:
+    """Whether a run's config is one on packed images."""
+    values = yaml.safe_load(config) or {}
+    whole = values.get("pipeline") or values
+    return any(whole.get(name) is not None for name in ("pack", "packed"))
+
+
+def _without_tiles(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out metrics of tiles: an image is its own only tile."""
+    arms = {
+        name: arm
+        | {
+            "cohorts": {
+                cohort: {unit: found for unit, found in units.items() if "patch" not in unit}
+                for cohort, units in arm["cohorts"].items()
+            }
+        }
+        for name, arm in results["arms"].items()
+    }
+    kept = {
+        name: [each for each in results[name] if each["unit"] != "patch"]
+        for name in ("differences", "gaps")
+        if name in results
+    }
+    return {**results, "arms": arms, **kept}
 
 
 def _read_columns(path: Path) -> list[str]:

@@ -20,6 +20,7 @@ from wsi_specdec.report.run import Run, SeedFolder
 from wsi_specdec.report.tables import (
     HEADLINE,
     Metric,
+    headline,
     metric_of,
     order_cohorts,
     pair_name,
@@ -30,6 +31,7 @@ from wsi_specdec.report.tables import (
     title_of_cohort,
     title_of_metric,
 )
+from wsi_specdec.report.wording import Wording
 
 # What is lost outside is shown for these, as far as they are there.
 _SCATTERED: Final = (HEADLINE[1], HEADLINE[4])
@@ -71,10 +73,11 @@ def make_figures(run: Run, results: Mapping[str, Any], confidence: float) -> lis
         )
         if figure is not None
     ]
-    figures.append(_metrics_figure(results, cohorts, confidence))
+    say = run.wording
+    figures.append(_metrics_figure(results, cohorts, confidence, say))
     extra = (
-        _differences_figure(results, cohorts, confidence),
-        _scatter_figure(results, cohorts, confidence),
+        _differences_figure(results, cohorts, confidence, say),
+        _scatter_figure(results, cohorts, confidence, say),
     )
     return [*figures, *(figure for figure in extra if figure is not None)]
 
@@ -175,7 +178,8 @@ def _reliability(
             _, labels = run.tile_labels(slide.slide_id, coords)
             known = labels != UNKNOWN_LABEL
             if known.any():
-                tally.add(slide.patient_id, labels[known], scores[known])
+                positive = (labels[known] > 0).astype(np.int64)
+                tally.add(slide.patient_id, positive, scores[known])
     return tally.reliability(confidence)
 
 
@@ -185,11 +189,11 @@ def _said_bins(diagram: Reliability) -> str:
 
 
 def _metrics_figure(
-    results: Mapping[str, Any], cohorts: Sequence[str], confidence: float
+    results: Mapping[str, Any], cohorts: Sequence[str], confidence: float, say: Wording
 ) -> ReportFigure:
     panels = [
         Panel(
-            metric.title,
+            say(metric.title),
             {
                 arm: {
                     title_of_cohort(c): _interval(metric_of(results, arm, c, metric), "value")
@@ -198,7 +202,7 @@ def _metrics_figure(
                 for arm in results["arms"]
             },
         )
-        for metric in HEADLINE
+        for metric in headline(results)
     ]
     said = "; ".join(
         f"{panel.title}: "
@@ -220,14 +224,14 @@ def _metrics_figure(
 
 
 def _differences_figure(
-    results: Mapping[str, Any], cohorts: Sequence[str], confidence: float
+    results: Mapping[str, Any], cohorts: Sequence[str], confidence: float, say: Wording
 ) -> ReportFigure | None:
     panels: dict[str, dict[str, dict[str, Interval]]] = {}
     said = []
     for d in sorted_differences(results):
         if d["cohort"] not in cohorts:
             continue
-        metric = title_of_metric(d["unit"], d["metric"])
+        metric = say(title_of_metric(d["unit"], d["metric"]))
         pair, cohort = pair_name(d), title_of_cohort(d["cohort"])
         panels.setdefault(metric, {}).setdefault(pair, {})[cohort] = _interval(d, "delta")
         bounds = signed_interval(d.get("ci_low"), d.get("ci_high"))
@@ -248,14 +252,14 @@ def _differences_figure(
 
 
 def _scatter_figure(
-    results: Mapping[str, Any], cohorts: Sequence[str], confidence: float
+    results: Mapping[str, Any], cohorts: Sequence[str], confidence: float, say: Wording
 ) -> ReportFigure | None:
     """External against internal values; None where one of the two is not there."""
     outside = [name for name in cohorts if name.startswith(EXTERNAL)]
     if INTERNAL not in cohorts or not outside:
         return None
     panels = [
-        ScatterPanel(metric.title, points)
+        ScatterPanel(say(metric.title), points)
         for metric in _SCATTERED
         if (points := _scatter_points(results, outside, metric))
     ]

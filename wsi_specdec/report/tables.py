@@ -26,7 +26,14 @@ HEADLINE: Final = (
     Metric("slide", "specificity", "Specificity"),
     Metric("slide", "balanced_accuracy", "Balanced accuracy"),
 )
-_WORDS: Final = {"auroc": "AUROC", "f1": "F1", "brier": "Brier score", "ece": "calibration error"}
+_WORDS: Final = {
+    "auroc": "AUROC",
+    "f1": "F1",
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "froc": "FROC score",
+    "quadratic_kappa": "quadratic weighted kappa",
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,12 @@ class Cell:
     value: str
     interval: str
     reason: str
+
+
+def headline(results: Mapping[str, Any]) -> list[Metric]:
+    """Return the headline metrics, as far as any cohort has them."""
+    cohorts = [c for arm in results["arms"].values() for c in arm.get("cohorts", {}).values()]
+    return [m for m in HEADLINE if any(m.name in (c.get(m.unit) or {}) for c in cohorts)]
 
 
 def metric_of(

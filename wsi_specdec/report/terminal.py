@@ -12,7 +12,6 @@ from rich.text import Text
 from wsi_specdec.report.calls import call_name, ranked, score_text
 from wsi_specdec.report.gaps import print_gaps
 from wsi_specdec.report.tables import (
-    HEADLINE,
     cell_of,
     footnotes,
     metric_of,
@@ -20,12 +19,13 @@ from wsi_specdec.report.tables import (
     size_text,
     title_of_cohort,
 )
+from wsi_specdec.report.wording import Wording
 from wsi_specdec.store.calls import Call
 
 _MAX_ROWS: Final = 40
 
 
-def print_results(results: Mapping[str, Any], console: Console) -> None:
+def print_results(results: Mapping[str, Any], console: Console, *, of_images: bool = False) -> None:
     """Print what is lost outside, then one table per cohort: a row per arm, value above interval.
 
     Parameters
@@ -34,10 +34,13 @@ def print_results(results: Mapping[str, Any], console: Console) -> None:
         The content of `results.json`.
     console
         Where to print; a narrow one is fine from 80 columns up.
+    of_images
+        Whether the run is on packed images, of which nothing is said of tiles.
     """
-    print_gaps(results, console)
+    say = Wording(of_images=of_images)
+    print_gaps(results, console, say)
     for cohort in order_cohorts(results["cohorts"]):
-        _print_cohort(results, cohort, console)
+        _print_cohort(results, cohort, console, say)
 
 
 def print_calls(calls: Sequence[Call], console: Console) -> None:
@@ -63,18 +66,19 @@ def print_calls(calls: Sequence[Call], console: Console) -> None:
     console.print(Text(f"{len(calls)} slides: {summary}"), highlight=False)
 
 
-def _print_cohort(results: Mapping[str, Any], cohort: str, console: Console) -> None:
-    title = f"{title_of_cohort(cohort)}: {size_text(results, cohort)}"
+def _print_cohort(results: Mapping[str, Any], cohort: str, console: Console, say: Wording) -> None:
+    title = f"{title_of_cohort(cohort)}: {say(size_text(results, cohort))}"
+    metrics = say.headline
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
     table.add_column("Arm", overflow="fold")
-    for metric in HEADLINE:
+    for metric in metrics:
         table.add_column(metric.title.replace(" ", "\n"), justify="right", no_wrap=True)
     named = []
     for arm in results["arms"]:
-        cells = [cell_of(metric_of(results, arm, cohort, metric)) for metric in HEADLINE]
+        cells = [cell_of(metric_of(results, arm, cohort, metric)) for metric in metrics]
         shown = [Text.assemble(c.value, "\n", (c.interval, "dim")) for c in cells]
         table.add_row(Text(arm), *shown)
-        named += [(arm, m.title, c.reason) for m, c in zip(HEADLINE, cells, strict=True)]
+        named += [(arm, m.title, c.reason) for m, c in zip(metrics, cells, strict=True)]
     console.print(table)
     for note in footnotes(named):
         console.print(Text(note), style="dim", highlight=False)

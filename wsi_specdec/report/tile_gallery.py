@@ -12,6 +12,7 @@ from wsi_specdec.report.gallery import Picture, picture
 from wsi_specdec.report.heatmaps import is_shown
 from wsi_specdec.report.images import fit
 from wsi_specdec.report.run import Run, SeedFolder
+from wsi_specdec.report.wording import Wording
 
 _SIDE_PX: Final = 96
 # Tiles of one slide in a row, so that it shows more than the darkest corner of one.
@@ -22,10 +23,9 @@ _HALF: Final = 0.5
 
 @dataclass(frozen=True)
 class TilePicture:
-    """One tile as it is shown."""
+    """One tile as it is shown, its score, and the slide and place that it comes from."""
 
     picture: Picture
-    slide_id: str
     score: str
     place: str
 
@@ -140,8 +140,11 @@ def _rows(run: Run, folder: SeedFolder, slide_ids: Sequence[str], number: int) -
             ]
     chosen = {title: sorted(each)[:number] for title, each in found.items()}
     pixels = _read(run, [tile for tiles in chosen.values() for tile in tiles])
+    say = run.wording
     return [
-        TileRow(kind.title, [_drawn(t, pixels) for t in chosen[kind.title]], kind.none)
+        TileRow(
+            say(kind.title), [_drawn(t, pixels, say) for t in chosen[kind.title]], say(kind.none)
+        )
         for kind in _KINDS
         if labelled or not kind.needs_labels
     ]
@@ -168,8 +171,14 @@ def _read(run: Run, tiles: Sequence[_Candidate]) -> Mapping[tuple[str, int], NDA
     return pixels
 
 
-def _drawn(tile: _Candidate, pixels: Mapping[tuple[str, int], NDArray[np.uint8]]) -> TilePicture:
-    place = f"x {tile.x:,}, y {tile.y:,}"
-    alt = f"Tile of slide {tile.slide_id} at {place}, score {tile.score:.3f}"
+def _drawn(
+    tile: _Candidate, pixels: Mapping[tuple[str, int], NDArray[np.uint8]], say: Wording
+) -> TilePicture:
+    where = f"x {tile.x:,}, y {tile.y:,}"
+    whose = f"Tile of slide {tile.slide_id} at {where}"
+    if say.of_images:
+        where, whose = "", f"Image {tile.slide_id}"
+    alt = f"{whose}, score {tile.score:.3f}"
+    place = ", ".join(filter(None, (tile.slide_id, where)))
     image = pixels[tile.slide_id, tile.index]
-    return TilePicture(picture(image, alt), tile.slide_id, f"{tile.score:.3f}", place)
+    return TilePicture(picture(image, alt), f"{tile.score:.3f}", place)

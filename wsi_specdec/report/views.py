@@ -12,12 +12,12 @@ from wsi_specdec.keys import TRAIN, VALIDATION
 from wsi_specdec.report.flow import NO_SPLIT
 from wsi_specdec.report.run import Run
 from wsi_specdec.report.tables import (
-    HEADLINE,
     MISSING,
     Cell,
     Metric,
     cell_of,
     footnotes,
+    headline,
     metric_of,
     order_cohorts,
     p_value,
@@ -249,11 +249,11 @@ def _difference_row(difference: Mapping[str, Any]) -> DifferenceRow:
 
 
 def _result_table(results: Mapping[str, Any], cohort: str) -> ResultTable:
-    rows, named = [], []
+    rows, named, metrics = [], [], headline(results)
     for arm in results["arms"]:
-        cells = [cell_of(metric_of(results, arm, cohort, metric)) for metric in HEADLINE]
+        cells = [cell_of(metric_of(results, arm, cohort, metric)) for metric in metrics]
         rows.append((arm, cells))
-        named += [(arm, m.title, cell.reason) for m, cell in zip(HEADLINE, cells, strict=True)]
+        named += [(arm, m.title, cell.reason) for m, cell in zip(metrics, cells, strict=True)]
     return ResultTable(title_of_cohort(cohort), size_text(results, cohort), rows, footnotes(named))
 
 

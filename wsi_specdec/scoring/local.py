@@ -1,10 +1,13 @@
-"""Scores slides one after the other in this process; one that fails costs itself alone."""
+"""Scores slides one after the other, packed images many at a time, in this process.
+
+One that fails costs itself alone.
+"""
 
 import resource
 import time
 import traceback
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +15,7 @@ from wsi_specdec.errors import UnsupportedSlideError, WsiSpecdecError
 from wsi_specdec.models import decode_threads, prefetched
 from wsi_specdec.runner import Outcome, State, TaskResult
 from wsi_specdec.scoring.ensemble import Ensemble
+from wsi_specdec.scoring.images import OpenedImages, score_images, together
 from wsi_specdec.scoring.pace import pace
 from wsi_specdec.scoring.slide import OpenedSlide, Tick, score_opened
 from wsi_specdec.scoring.sources import TileSource
@@ -19,6 +23,8 @@ from wsi_specdec.scoring.spread import Ranks
 from wsi_specdec.scoring.work import Work
 
 Attempt = Callable[[], TaskResult | None]
+# What was made ready, or why that could not be.
+Opened = OpenedSlide | OpenedImages | Exception
 
 
 @dataclass(frozen=True)
@@ -62,61 +68,105 @@ def score_here(
         return
     ensemble = Ensemble.load(work.members, work.config)
     threads = decode_threads(ensemble.device, ranks.beside)
-
-    def open_ahead(source: TileSource) -> OpenedSlide | Exception:
-        try:
-            return OpenedSlide.open(source, work, threads)
-        except Exception as error:  # noqa: BLE001 - it costs this slide alone, in its turn
-            return error
-
+    groups = together(todo, ensemble.batch_size)
     with (
         pace(todo, shown=ranks.first) as shown,
         # The next slide is opened while one is scored.
-        closing(prefetched(open_ahead, todo, depth=1)) as opened,
+        closing(prefetched(partial(_opened, work=work, threads=threads), groups, depth=1)) as ready,
     ):
-        for source, slide in zip(todo, opened, strict=True):
-            ended = _attempted(source, work, partial(_score, slide, work, ensemble, shown.tiles))
-            assert ended is not None
-            shown.slide()
-            yield ended
+        for group, opened in zip(groups, ready, strict=True):
+            if len(group) > 1:
+                found = _score_images(group, opened, work, ensemble, threads, shown.tiles)
+            else:
+                found = iter([_score_slide(group[0], opened, work, ensemble, shown.tiles)])
+            for ended in found:
+                shown.slide()
+                yield ended
 
 
-def _score(
-    slide: OpenedSlide | Exception, work: Work, ensemble: Ensemble, tick: Tick
-) -> TaskResult:
-    if isinstance(slide, Exception):
-        raise slide
-    with closing(slide.stream):
-        return score_opened(slide, work, ensemble, tick)
+def _opened(group: Sequence[TileSource], work: Work, threads: int) -> Opened:
+    try:
+        if len(group) > 1:
+            return OpenedImages.open(group, work, threads)
+        return OpenedSlide.open(group[0], work, threads)
+    except Exception as error:  # noqa: BLE001 - it costs this slide alone, in its turn
+        return error
+
+
+def _score_images(
+    group: Sequence[TileSource],
+    opened: Opened,
+    work: Work,
+    ensemble: Ensemble,
+    threads: int,
+    tick: Tick,
+) -> Iterator[Ended]:
+    """Score images together; once that fails, those that are left one by one."""
+    left = dict(enumerate(group))
+    if isinstance(opened, OpenedImages):
+        # Which of them it was is found out below.
+        with closing(opened.reader), suppress(Exception):
+            started = time.monotonic()
+            for results in score_images(opened, work, ensemble):
+                seconds = (time.monotonic() - started) / len(results)
+                for number, result in results.items():
+                    source = left.pop(number)
+                    yield Ended(_outcome(source, work, _said(result), seconds))
+                tick(len(results))
+                started = time.monotonic()
+    for source in left.values():
+        alone = _opened((source,), work, threads)
+        yield _score_slide(source, alone, work, ensemble, tick)
+
+
+def _score_slide(
+    source: TileSource, opened: Opened, work: Work, ensemble: Ensemble, tick: Tick
+) -> Ended:
+    def attempt() -> TaskResult:
+        if isinstance(opened, Exception):
+            raise opened
+        assert isinstance(opened, OpenedSlide)
+        with closing(opened.stream):
+            return score_opened(opened, work, ensemble, tick)
+
+    ended = _attempted(source, work, attempt)
+    assert ended is not None
+    return ended
 
 
 def _attempted(source: TileSource, work: Work, attempt: Attempt) -> Ended | None:
     """Turn the result of `attempt`, or its error, into what became of the slide."""
     started = time.monotonic()
-    state: State
-    error: Exception | None = None
     try:
         result = attempt()
-    except Exception as failure:  # noqa: BLE001 - whatever it is costs this slide alone
-        error, result = failure, None
-    if error is not None:
-        state = "skipped" if isinstance(error, UnsupportedSlideError) else "failed"
-        reason, tiles = _reason(error), 0
-    elif result is not None:
-        state, reason, tiles = result.state, result.reason, result.tiles
-    else:
+    except Exception as error:  # noqa: BLE001 - whatever it is costs this slide alone
+        state: State = "skipped" if isinstance(error, UnsupportedSlideError) else "failed"
+        outcome = _outcome(source, work, (state, _reason(error), 0), time.monotonic() - started)
+        trace = "".join(traceback.format_exception(error)) if state == "failed" else ""
+        return Ended(outcome, error=error, trace=trace)
+    if result is None:
         return None
-    outcome = Outcome(
+    outcome = _outcome(source, work, _said(result), time.monotonic() - started)
+    return Ended(outcome, result.reused)
+
+
+def _said(result: TaskResult) -> tuple[State, str, int]:
+    return result.state, result.reason, result.tiles
+
+
+def _outcome(
+    source: TileSource, work: Work, said: tuple[State, str, int], seconds: float
+) -> Outcome:
+    state, reason, tiles = said
+    return Outcome(
         slide_id=source.slide_id,
         state=state,
         reason=reason,
         tiles=tiles,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         params_sha256=work.digest(),
     )
-    trace = "".join(traceback.format_exception(error)) if state == "failed" and error else ""
-    return Ended(outcome, result is not None and result.reused, error, trace)
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """One slide's tiles through the models, into its files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -22,7 +22,7 @@ from wsi_specdec.store.filters import good_tiles
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
-_ALL_FILTERED: Final = "no tile meets min_tissue and quality (settings of score)"
+ALL_FILTERED: Final = "no tile meets min_tissue and quality (settings of score)"
 
 
 class Tick(Protocol):
@@ -85,7 +85,11 @@ def score_opened(slide: OpenedSlide, work: Work, ensemble: Ensemble, tick: Tick)
             if kept is not None:
                 kept.put(places, np.concatenate(outputs[len(logits) :], axis=1))
             tick(len(places))
-        metadata = _metadata(slide, work, len(rows), sizes)
+        reason = ALL_FILTERED if stream.n_tiles and not len(rows) else stream.reason
+        stains = slide.normalise.counts()
+        metadata = metadata_of(
+            slide.source, work, stream.attributes, (len(rows), reason), stains, sizes
+        )
         if kept is not None:
             kept.writer.finish(metadata)
     combined, probs, others = ensemble.columns(logits)
@@ -95,16 +99,35 @@ def score_opened(slide: OpenedSlide, work: Work, ensemble: Ensemble, tick: Tick)
     return result_of(metadata)
 
 
-def _metadata(slide: OpenedSlide, work: Work, n_tiles: int, sizes: Sequence[int]) -> dict[str, Any]:
-    """Return what travels with the files, once the tiles are scored."""
-    stream = slide.stream
+def metadata_of(
+    source: TileSource,
+    work: Work,
+    attributes: Mapping[str, Any],
+    scored: tuple[int, str],
+    stains: Sequence[Mapping[str, int] | None],
+    sizes: Sequence[int],
+) -> dict[str, Any]:
+    """Return what travels with a slide's files, once its tiles are scored.
+
+    Parameters
+    ----------
+    attributes
+        Those of the slide's tiles.
+    scored
+        Number of tiles that were scored, and why there are none or what to be wary of.
+    stains
+        What became of the tiles' stains, for each model.
+    sizes
+        Widths of the models' embeddings, where they are wanted.
+    """
+    n_tiles, reason = scored
     embedded = {"embedding_sizes": list(sizes), DTYPE: work.config.embeddings_dtype}
     return {
-        **work.made_from(slide.source),
-        **geometry(stream.attributes),
+        **work.made_from(source),
+        **geometry(attributes),
         N_TILES: n_tiles,
-        REASON: _ALL_FILTERED if stream.n_tiles and not n_tiles else stream.reason,
-        "stains": slide.normalise.counts,
+        REASON: reason,
+        "stains": list(stains),
         **(embedded if work.config.embeddings else {}),
         "provenance": dict(work.provenance),
     }
@@ -113,29 +136,59 @@ def _metadata(slide: OpenedSlide, work: Work, n_tiles: int, sizes: Sequence[int]
 def _outputs(
     slide: OpenedSlide, rows: Rows, ensemble: Ensemble
 ) -> Iterator[tuple[Rows, list[Floats]]]:
-    """Yield the places among `rows`, (n,), of each batch, and what the models say of it.
-
-    That is the logits of each model, then the embeddings of each where they are wanted. Batches
-    are decoded, normalised and sent ahead in a thread; the device has its next batch before the
-    last one's results are waited for.
-    """
+    """Yield the places among `rows`, (n,), of each batch, and what the models say of it."""
     order = slide.stream.order(rows)
     # Rows rise.
     places = np.searchsorted(rows, order)
-    parts = [slice(i, i + ensemble.batch_size) for i in range(0, len(order), ensemble.batch_size)]
+    of_model = slide.normalise.of_model
+
+    def read(numbers: Rows) -> list[NDArray[np.uint8]]:
+        return slide.normalise(slide.stream.read(numbers))
+
+    for part, outputs in batches_through(ensemble, of_model, order, read):
+        yield places[part], outputs
+
+
+def batches_through(
+    ensemble: Ensemble,
+    of_model: Sequence[int],
+    numbers: Rows,
+    read: Callable[[Rows], list[NDArray[np.uint8]]],
+) -> Iterator[tuple[slice, list[Floats]]]:
+    """Run the models over tiles in batches.
+
+    Batches are decoded, normalised and sent ahead in a thread; the device has its next batch before
+    the last one's results are waited for.
+
+    Parameters
+    ----------
+    of_model
+        For each model, which of the ways that `read` gives it takes.
+    numbers
+        Numbers of the tiles, (n,), in the order in which they are read.
+    read
+        Numbers of a batch to its tiles, (m, T, T, 3), in every way that models want them.
+
+    Yields
+    ------
+    Which of `numbers` a batch was, and what the models say of it: the logits of each model, then
+    the embeddings of each where they are wanted.
+    """
+    size = ensemble.batch_size
+    parts = [slice(start, start + size) for start in range(0, len(numbers), size)]
     transfer = Transfer(ensemble.device)
 
     def prepare(part: slice) -> tuple[list[torch.Tensor], Any]:
-        return transfer.send(*slide.normalise(slide.stream.read(order[part])))
+        return transfer.send(*read(numbers[part]))
 
     waiting: Any = None
     with closing(prefetched(prepare, parts)) as ready:
         for part, (ways, sent) in zip(parts, ready, strict=True):
             transfer.wait(sent, *ways)
-            found = transfer.fetch(*_run(ensemble, slide.normalise.of_model, ways))
+            found = transfer.fetch(*_run(ensemble, of_model, ways))
             if waiting is not None:
                 yield waiting[0], waiting[1]()
-            waiting = places[part], found
+            waiting = part, found
     if waiting is not None:
         yield waiting[0], waiting[1]()
 

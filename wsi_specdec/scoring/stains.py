@@ -1,8 +1,10 @@
 """Brings a slide's tiles to the stains of every model that scores it, each way once."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,13 @@ from wsi_specdec.models import (
 )
 from wsi_specdec.progress import console, set_quiet
 from wsi_specdec.scoring.sources import StoreStream, TileStream
+from wsi_specdec.store import TileStore
 
 Tiles = NDArray[np.uint8]
 
 
 class Normalisers:
-    """The different ways in which models want one slide's tiles. For one thread at a time.
+    """The different ways in which models want slides' tiles. For one thread at a time.
 
     Parameters
     ----------
@@ -35,7 +38,8 @@ class Normalisers:
     def __init__(self, ways: Sequence[StainNormaliser], of_model: Sequence[int]) -> None:
         self.of_model = tuple(of_model)
         self._ways = tuple(ways)
-        self._counts = [count_statuses(np.empty(0, np.uint8)) for _ in ways]
+        # Of each way, by the number of the slide.
+        self._counts: list[dict[int, Counter[str]]] = [{} for _ in ways]
 
     @classmethod
     def of(cls, stream: TileStream, specs: Sequence[ModelSpec], folder: Path) -> "Normalisers":
@@ -46,38 +50,56 @@ class Normalisers:
         ModelError
             If the tiles are normalised already, but not to a model's target.
         """
+        if isinstance(stream, StoreStream):
+            return cls.of_stores([stream.store], specs, folder)
+        return cls._of(specs, partial(stream_normaliser, stream))
+
+    @classmethod
+    def of_stores(
+        cls, stores: Sequence[TileStore], specs: Sequence[ModelSpec], folder: Path
+    ) -> "Normalisers":
+        """Fit the stains of each store as the models ask, or read them from `folder`.
+
+        Raises
+        ------
+        ModelError
+            As `of`.
+        """
+        return cls._of(specs, partial(stain_normaliser, stores, folder))
+
+    @classmethod
+    def _of(
+        cls, specs: Sequence[ModelSpec], way: Callable[[ModelSpec], StainNormaliser]
+    ) -> "Normalisers":
         keys = [_key(spec) for spec in specs]
         unique = list(dict.fromkeys(keys))
         with _no_bar():
-            ways = [_way(stream, specs[keys.index(key)], folder) for key in unique]
+            ways = [way(specs[keys.index(key)]) for key in unique]
         return cls(ways, [unique.index(key) for key in keys])
 
-    def __call__(self, tiles: Tiles) -> list[Tiles]:
-        """Return the tiles, (n, T, T, 3), in every way."""
-        slide = np.zeros(len(tiles), np.int64)
+    def __call__(self, tiles: Tiles, slides: NDArray[np.int64] | None = None) -> list[Tiles]:
+        """Return the tiles, (n, T, T, 3), in every way.
+
+        `slides`, (n,), are the numbers of their stores; without it there is one.
+        """
+        owners = np.zeros(len(tiles), np.int64) if slides is None else slides
         found = []
         for way, counts in zip(self._ways, self._counts, strict=True):
-            changed, statuses = way.with_statuses(tiles, slide)
+            changed, statuses = way.with_statuses(tiles, owners)
             found.append(changed)
-            if way.steps:
-                for name, count in count_statuses(statuses).items():
-                    counts[name] += count
+            for owner in np.unique(owners).tolist() if way.steps else ():
+                own = counts.setdefault(owner, Counter())
+                own.update(count_statuses(statuses[owners == owner]))
         return found
 
-    @property
-    def counts(self) -> list[dict[str, int] | None]:
-        """For each model how many tiles ended how; None where it normalises no stains."""
+    def counts(self, slide: int = 0) -> list[dict[str, int] | None]:
+        """For each model how many of a slide's tiles ended how; None where it changes no stains."""
+        none = count_statuses(np.empty(0, np.uint8))
         known = [
-            counts if way.steps else None
+            {**none, **counts.get(slide, {})} if way.steps else None
             for way, counts in zip(self._ways, self._counts, strict=True)
         ]
         return [known[number] for number in self.of_model]
-
-
-def _way(stream: TileStream, spec: ModelSpec, folder: Path) -> StainNormaliser:
-    if isinstance(stream, StoreStream):
-        return stain_normaliser([stream.store], folder, spec)
-    return stream_normaliser(stream, spec)
 
 
 def _key(spec: ModelSpec) -> str:

@@ -78,7 +78,8 @@ class SlideReader(Protocol):
         Parameters
         ----------
         x, y
-            Top-left corner in level-0 pixels; may lie outside the slide.
+            Top-left corner in level-0 pixels; may lie outside the slide. The region begins with the
+            level's pixel that is nearest.
         level
             The level to read, 0 is the finest.
         size

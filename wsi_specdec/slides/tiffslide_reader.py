@@ -1,7 +1,6 @@
 """TIFF slides that OpenSlide does not know, read by TiffSlide (tifffile)."""
 
 import logging
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -69,7 +68,7 @@ class TiffSlideReader(SlideReader):
         """Read a region; see `SlideReader.read_region`."""
         out = np.full((size.height, size.width, 3), WHITE, np.uint8)
         downsample, whole = self.info.level_downsamples[level], self.info.level_sizes[level]
-        left, top = math.floor(x / downsample), math.floor(y / downsample)
+        left, top = round(x / downsample), round(y / downsample)
         x0, y0 = max(0, left), max(0, top)
         x1, y1 = min(whole.width, left + size.width), min(whole.height, top + size.height)
         if x0 < x1 and y0 < y1:

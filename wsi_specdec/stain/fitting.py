@@ -26,9 +26,9 @@ def fit_stores(
     Returns
     -------
     dict
-        Slide id to profile. Each is kept as `<folder>/<slide_id>.<method>.json`.
+        Slide id to profile. Each is kept at `profile_path`.
     """
-    paths = {s.slide_id: profile_path(folder, s.slide_id, config.method) for s in stores}
+    paths = {s.slide_id: profile_path(folder, s.slide_id, config) for s in stores}
     kept = {s.slide_id: _read_kept(paths[s.slide_id], _made_from(s, config)) for s in stores}
     missing = [store for store in stores if kept[store.slide_id] is None]
     if missing:
@@ -42,15 +42,20 @@ def fit_stores(
     return {slide_id: profile for slide_id, profile in kept.items() if profile is not None}
 
 
-def profile_path(folder: Path, slide_id: str, method: str) -> Path:
-    """Where a slide's profile is kept."""
-    return folder / f"{slide_id}.{method}.json"
+def profile_path(folder: Path, slide_id: str, config: StainConfig) -> Path:
+    """Where a slide's profile is kept: a file for each of the settings by which it is fitted."""
+    return folder / f"{slide_id}.{config.method}.{_settings_sha256(config)[:8]}.json"
+
+
+def _settings_sha256(config: StainConfig) -> str:
+    """Hash of the settings that shape a slide's profile: `fit` only says what it is used for."""
+    return config.model_copy(update={"fit": "slide"}).digest()
 
 
 def _made_from(store: TileStore, config: StainConfig) -> dict[str, Any]:
     """Everything a profile depends on."""
     return {
-        "settings_sha256": config.digest(),
+        "settings_sha256": _settings_sha256(config),
         "store_params_sha256": store.attributes.get("params_sha256"),
         "slide_fingerprint": store.attributes.get("slide_fingerprint"),
     }

@@ -1,20 +1,27 @@
 """Reads tiles of many stores at once, in threads."""
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wsi_specdec.errors import StoreError
 from wsi_specdec.store.buffers import Buffers
+from wsi_specdec.store.decoding import Decoding, ReadTile
 from wsi_specdec.store.reader import TileStore
 from wsi_specdec.store.shards import MAX_OPEN, Located
 
-_Job = tuple[Callable[[Located, NDArray[np.uint8]], None], Located, NDArray[np.uint8]]
+# Bytes that may wait to be decoded before the thread that reads them decodes, too.
+_AHEAD_BYTES: Final = 1 << 24
+# What takes longer was not in the system's cache.
+_COLD_SECONDS = 0.001
+
+_Job = tuple[TileStore, Located, NDArray[np.uint8]]
 
 
 class BatchReader:
@@ -133,27 +140,20 @@ class BatchReader:
             store, chosen = self.stores[owner], owners == owner
             located = store.locate(numbers[chosen])
             outs = [batch[position] for position in positions[chosen].tolist()]
-            jobs += [(store.decode, *pair) for pair in zip(located, outs, strict=True)]
+            jobs += [(store, *pair) for pair in zip(located, outs, strict=True)]
         return jobs
 
     def _fill(self, jobs: list[_Job]) -> None:
-        """Decode in all threads, this one among them, each taking the next tile that is left."""
-        left = iter(jobs)
-
-        def work() -> None:
-            try:
-                for decode, located, out in left:
-                    decode(located, out)
-            except BaseException:
-                # The others stop too.
-                for _ in left:
-                    pass
-                raise
-
-        helpers = min(self.threads, len(jobs)) - 1
-        futures = [self._threads().submit(work) for _ in range(helpers)]
+        """Decode in all threads what this one reads: who only decodes hardly waits for the GIL."""
+        decoding = Decoding()
+        threads = min(self.threads, len(jobs))
+        futures = [self._threads().submit(decoding.work) for _ in range(threads - 1)]
         try:
-            work()
+            try:
+                _read(jobs, decoding, threads)
+            finally:
+                decoding.close(threads)
+            decoding.work()
         finally:
             # No thread may write once the batch has left our hands.
             wait(futures)
@@ -166,6 +166,24 @@ class BatchReader:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tiles")
             self._pool_pid = os.getpid()
         return self._pool
+
+
+def _read(jobs: Sequence[_Job], decoding: Decoding, threads: int) -> None:
+    """Read the bytes of all; where they are many, decode most of them before reading on."""
+    ahead, cold = 0, False
+    for number, (store, located, out) in enumerate(jobs):
+        started = time.perf_counter()
+        chunks = located.shard.read(located)
+        if not cold and time.perf_counter() - started > _COLD_SECONDS:
+            # The others are fetched meanwhile, all at once.
+            cold = True
+            for _, later, _ in jobs[number + 1 :]:
+                later.shard.will_need(later)
+        decoding.add(ReadTile(store, located, chunks, out))
+        ahead += sum(map(len, chunks))
+        if ahead > _AHEAD_BYTES:
+            ahead = 0
+            decoding.work_down_to(2 * threads)
 
 
 def _checked(out: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:

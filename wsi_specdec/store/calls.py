@@ -86,30 +86,56 @@ def read_calls(path: Path) -> list[Call]:
     return calls
 
 
-def positive_scores(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Read a slide's tiles and their probability of the positive class.
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassScores:
+    """What a model says of a slide's tiles.
 
-    Returns
-    -------
-    coords (N, 2) int64, level-0 px, and probabilities (N,) float64.
+    Attributes
+    ----------
+    coords
+        (N, 2) int64, level-0 px.
+    probabilities
+        (N, k) float64 in [0, 1], a column for each of `names`.
+    names
+        The classes; of a model of two classes the positive one alone.
+    """
+
+    coords: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    names: tuple[str, ...]
+
+    @property
+    def positive(self) -> NDArray[np.float64]:
+        """(N,) probability of any class but the first, which is label 0."""
+        if len(self.names) == 1:
+            return self.probabilities[:, 0]
+        # What rounds below 0 is none.
+        return np.asarray(np.maximum(1 - self.probabilities[:, 0], 0), np.float64)
+
+    @property
+    def grades(self) -> NDArray[np.int64]:
+        """(N,) label of the most probable class; of two classes, 1 from probability 0.5 on."""
+        if len(self.names) == 1:
+            return (self.probabilities[:, 0] >= 0.5).astype(np.int64)
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
+
+
+def class_scores(path: Path) -> ClassScores:
+    """Read a slide's tiles and their probability of each class.
 
     Raises
     ------
     StoreError
         If the file is missing or damaged.
     ModelError
-        If it holds several classes, or values that are no probabilities.
+        If it holds no classes, or values that are no probabilities.
     """
     frame = read_scores(path)
     columns = [name for name in frame.columns if name.startswith(PROB_PREFIX)]
-    if len(columns) != 1:
-        names = ", ".join(name.removeprefix(PROB_PREFIX) for name in columns) or "none"
-        msg = (
-            f"{path} holds scores of the classes {names}, and a slide call needs exactly one "
-            "positive class: train a model of two classes"
-        )
+    if not columns:
+        msg = f"{path} holds scores of no class: run `wsi-specdec score` again"
         raise ModelError(msg)
-    probabilities = frame[columns[0]].to_numpy(np.float64)
+    probabilities = frame[columns].to_numpy(np.float64)
     if not ((probabilities >= 0) & (probabilities <= 1)).all():
         wrong = int((~((probabilities >= 0) & (probabilities <= 1))).sum())
         msg = (
@@ -117,7 +143,24 @@ def positive_scores(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]
             "training has diverged; lower the learning rate, train and score again"
         )
         raise ModelError(msg)
-    return frame[[X, Y]].to_numpy(np.int64), probabilities
+    names = tuple(name.removeprefix(PROB_PREFIX) for name in columns)
+    return ClassScores(frame[[X, Y]].to_numpy(np.int64), probabilities, names)
+
+
+def positive_scores(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Read a slide's tiles and their probability of being positive: of any class but the first.
+
+    Returns
+    -------
+    coords (N, 2) int64, level-0 px, and probabilities (N,) float64.
+
+    Raises
+    ------
+    StoreError, ModelError
+        As `class_scores`.
+    """
+    found = class_scores(path)
+    return found.coords, found.positive
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[object]) -> None:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from wsi_specdec.errors import StoreError
 from wsi_specdec.files import atomic_path
 from wsi_specdec.keys import EMBEDDINGS, EMBEDDINGS_DIR, STORE_SUFFIX
+from wsi_specdec.store.unfinished import UnfinishedGroup
 
 Dtype = Literal["float16", "float32"]
 
@@ -30,7 +30,7 @@ def embeddings_path(folder: Path, slide_id: str) -> Path:
     return folder / f"{slide_id}{STORE_SUFFIX}"
 
 
-class EmbeddingsWriter:
+class EmbeddingsWriter(UnfinishedGroup):
     """Writes one slide's embeddings under a temporary name; a clean exit moves them into place.
 
     Parameters
@@ -56,27 +56,21 @@ class EmbeddingsWriter:
         n_features: int,
         dtype: Dtype = "float16",
     ) -> None:
-        self.path = path
+        super().__init__(path)
         self._shape = (n_tiles, n_features)
         self._dtype = np.dtype(dtype)
-        self._stack = ExitStack()
         self._waiting: list[NDArray[np.floating[Any]]] = []
         self._taken = self._written = 0
-        self._finished = False
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            folder = stack.enter_context(atomic_path(self.path))
-            self._group = zarr.create_group(folder)
-            self._array = self._group.create_array(
-                EMBEDDINGS,
-                shape=self._shape,
-                dtype=self._dtype,
-                chunks=(max(1, min(_CHUNK_ROWS, self._shape[0])), max(1, self._shape[1])),
-                compressors=None,
-            )
-            self._stack = stack.pop_all()
-        return self
+    def _begin(self, stack: ExitStack) -> None:
+        self._group = zarr.create_group(stack.enter_context(atomic_path(self.path)))
+        self._array = self._group.create_array(
+            EMBEDDINGS,
+            shape=self._shape,
+            dtype=self._dtype,
+            chunks=(max(1, min(_CHUNK_ROWS, self._shape[0])), max(1, self._shape[1])),
+            compressors=None,
+        )
 
     def append(self, rows: NDArray[np.float32]) -> None:
         """Add the next tiles' embeddings, (n, n_features), in the order of the scores.
@@ -126,31 +120,26 @@ class EmbeddingsWriter:
         self._written += whole
         self._waiting = [rows[whole:]]
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None and not self._finished:
-            unfinished = StoreError(f"{self.path} was left before finish() was called")
-            self._stack.__exit__(StoreError, unfinished, None)
-            raise unfinished
-        self._stack.__exit__(kind, error, trace)
 
-
-def read_embeddings(path: Path) -> NDArray[np.float32]:
+def read_embeddings(path: Path, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
     """Read a slide's embeddings: float32, (N, D), a row for each row of its scores.
+
+    Parameters
+    ----------
+    path
+        The group, `<slide_id>.zarr`.
+    rows
+        Numbers of the rows to read, in the order wanted; all of them if None.
 
     Raises
     ------
     StoreError
-        If they are missing or damaged.
+        If they are missing or damaged, or there is no such row.
     """
     try:
         array = zarr.open_array(path / EMBEDDINGS, mode="r")
-        values = np.asarray(array[...])
-    except (OSError, ValueError, KeyError) as error:
+        values = np.asarray(array[...] if rows is None else array.oindex[rows, :])
+    except (OSError, ValueError, KeyError, IndexError) as error:
         raise StoreError(_unreadable(path, error)) from error
     if values.ndim != 2 or not np.isfinite(values).all():
         raise StoreError(_unreadable(path, f"shape {values.shape}, or not all are numbers"))

@@ -197,15 +197,26 @@ class TileStore:
             found += shard.locate(first[shards == number], layout.chunks_per_tile)
         return found
 
-    def decode(self, located: Located, out: NDArray[np.uint8]) -> None:
-        """Read and decode one tile into `out`: uint8, (tile_size, tile_size, 3), contiguous.
+    def decode(
+        self, located: Located, out: NDArray[np.uint8], chunks: Sequence[bytes] | None = None
+    ) -> None:
+        """Decode one tile into `out`: uint8, (tile_size, tile_size, 3), contiguous.
+
+        Parameters
+        ----------
+        located
+            Where it lies.
+        out
+            Its pixels.
+        chunks
+            Its bytes, as the shard gave them; read now where None.
 
         Raises
         ------
         StoreError
             As `read`.
         """
-        chunks = located.shard.read(located)
+        chunks = located.shard.read(located) if chunks is None else chunks
         try:
             self._decode_tile(chunks, out)
         except ValueError as error:

@@ -105,6 +105,13 @@ class Shard:
         data = self._pread(start, sum(ranges[-1]) - start, first)
         return [data[at - start : at - start + length] for at, length in ranges]
 
+    def will_need(self, located: "Located") -> None:
+        """Ask the system to bring the bytes into its cache, without waiting for them."""
+        start = located.ranges[0][0]
+        if start != _EMPTY and located.neighbours:
+            length = sum(located.ranges[-1]) - start
+            os.posix_fadvise(self._fd, start, length, os.POSIX_FADV_WILLNEED)
+
     def _pread(self, offset: int, length: int, chunk: int) -> bytes:
         data = b"" if offset == _EMPTY else os.pread(self._fd, length, offset)
         if not data or len(data) != length:

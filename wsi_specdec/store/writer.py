@@ -7,8 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -24,6 +23,7 @@ from wsi_specdec.store.codec import JpegCodec
 from wsi_specdec.store.jpeg import encode_jpeg
 from wsi_specdec.store.schema import COMPLETE, check_attributes, plan_layout, shard_name
 from wsi_specdec.store.shards import ShardWriter
+from wsi_specdec.store.unfinished import UnfinishedGroup
 
 Codec = Literal["jpeg", "lossless"]
 
@@ -32,7 +32,7 @@ _ZSTD_LEVEL = 1
 _DEFAULTS = TileConfig()
 
 
-class TileStoreWriter:
+class TileStoreWriter(UnfinishedGroup):
     """Writes one slide's store under a temporary name; a clean exit moves it into place.
 
     Parameters
@@ -84,42 +84,25 @@ class TileStoreWriter:
         chunk_size: int | None = None,
         threads: int = 2,
     ) -> None:
-        self.path = path
+        super().__init__(path)
         self._threads = threads
         self._layout = plan_layout(n_tiles, tile_size, chunk_size)
         self._codec = codec
         self._quality = jpeg_quality
         self._attributes = check_attributes(attributes, tile_size)
         self._encode = tile_encoder(codec, jpeg_quality)
-        self._stack = ExitStack()
         self._missing = np.ones(n_tiles * self._layout.chunks_per_tile, np.bool_)
         self._chunks = 0
         self._open: dict[int, tuple[ExitStack, ShardWriter]] = {}
         self._lock = threading.Lock()
-        self._finished = False
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._folder = stack.enter_context(atomic_path(self.path))
-            self._pool = stack.enter_context(ThreadPoolExecutor(self._threads))
-            self._group = zarr.create_group(self._folder, attributes=self._attributes)
-            self._create_tiles()
-            # Entered last, so that shards are closed before their folder is moved.
-            self._shards = stack.enter_context(ExitStack())
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None and not self._finished:
-            unfinished = StoreError(f"the store {self.path} was left before finish() was called")
-            self._stack.__exit__(StoreError, unfinished, None)
-            raise unfinished
-        self._stack.__exit__(kind, error, trace)
+    def _begin(self, stack: ExitStack) -> None:
+        self._folder = stack.enter_context(atomic_path(self.path))
+        self._pool = stack.enter_context(ThreadPoolExecutor(self._threads))
+        self._group = zarr.create_group(self._folder, attributes=self._attributes)
+        self._create_tiles()
+        # Entered last, so that shards are closed before their folder is moved.
+        self._shards = stack.enter_context(ExitStack())
 
     @property
     def tiles_per_shard(self) -> int:

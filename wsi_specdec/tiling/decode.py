@@ -38,7 +38,7 @@ class DecodedTiles:
         self._level = level
         self._plan = plan
         self._lock = threading.Lock()
-        self._uses = self._count_runs(coords)
+        self._uses, self._first = self._count_runs(coords)
         self._shared: dict[int, Future[Image]] = {}
         self._kept_bytes = 0
 
@@ -59,8 +59,8 @@ class DecodedTiles:
         decoded = self._decoded(self._needed(corners))
         return [resampled(self._cut(decoded, x, y), self._plan) for x, y in corners.tolist()]
 
-    def _count_runs(self, coords: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Count the runs that need each of the file's tiles."""
+    def _count_runs(self, coords: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+        """Count the runs that need each of the file's tiles, as `_count_uses`."""
         ends = [(run[0], run[-1]) for run in split_runs(coords, self._plan)]
         corners = level_corners(np.array(ends).reshape(-1, 2, 2), self._plan.downsample)
         return _count_uses(self._level, self._plan, corners[:, 0], corners[:, 1])
@@ -107,9 +107,10 @@ class DecodedTiles:
         with self._lock:
             self._kept_bytes += nbytes * len(mine)
             for index in indices:
-                self._uses[index] -= 1
+                self._uses[index - self._first] -= 1
                 if index in self._shared and (
-                    self._uses[index] == 0 or (index in mine and self._kept_bytes > _KEPT_BYTES)
+                    self._uses[index - self._first] == 0
+                    or (index in mine and self._kept_bytes > _KEPT_BYTES)
                 ):
                     del self._shared[index]
                     self._kept_bytes -= nbytes
@@ -139,27 +140,32 @@ class DecodedTiles:
 def touched(level: EncodedLevel, plan: ReadPlan, coords: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the indices of the file's tiles that tiles at `coords` need, sorted."""
     corners = level_corners(coords, plan.downsample)
-    return np.flatnonzero(_count_uses(level, plan, corners, corners))
+    uses, first = _count_uses(level, plan, corners, corners)
+    return first + np.flatnonzero(uses)
 
 
 def _count_uses(
     level: EncodedLevel, plan: ReadPlan, first: NDArray[np.int64], last: NDArray[np.int64]
-) -> NDArray[np.int64]:
+) -> tuple[NDArray[np.int64], int]:
     """Count the runs that need each of the file's tiles, by differences at the runs' corners.
 
-    `first` and `last`, (n, 2), are the corners of each run's first and last tile.
+    `first` and `last`, (n, 2), are the corners of each run's first and last tile. Returned are the
+    counts of the tiles in the rows that are touched at all, and the index of the first of those.
     """
     spans = _spans(level, plan, first, last)
     left, top, right, bottom = spans[:, (spans[2] > spans[0]) & (spans[3] > spans[1])]
-    steps = np.zeros((level.rows + 1, level.columns + 1), np.int64)
+    above = int(top.min(initial=level.rows))
+    rows = int(bottom.max(initial=above)) - above
+    steps = np.zeros((rows + 1, level.columns + 1), np.int64)
     for row, column, step in (
         (top, left, 1),
         (bottom, right, 1),
         (top, right, -1),
         (bottom, left, -1),
     ):
-        np.add.at(steps, (row, column), step)
-    return np.asarray(steps.cumsum(0).cumsum(1)[:-1, :-1].ravel())
+        np.add.at(steps, (row - above, column), step)
+    uses = steps.cumsum(0).cumsum(1)[:-1, :-1].ravel()
+    return uses, above * level.columns
 
 
 def _spans(

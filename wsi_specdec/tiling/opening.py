@@ -2,7 +2,7 @@
 
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import TileConfig
-from wsi_specdec.errors import SlideNotFoundError, UnsupportedSlideError
+from wsi_specdec.errors import FluorescenceError, SlideNotFoundError
 from wsi_specdec.slides import SlideReader, open_slide, slide_fingerprint
 
 
@@ -20,18 +20,29 @@ def mark_of(slide: Slide, config: TileConfig) -> str:
     return slide_fingerprint(slide.path, full=config.full_hash)
 
 
-def open_brightfield(slide: Slide, config: TileConfig) -> SlideReader:
+def open_given(slide: Slide, config: TileConfig) -> SlideReader:
     """Open a slide, at the resolution that the manifest or the settings give, if they do.
+
+    Raises
+    ------
+    SlideError
+        If it cannot be read.
+    """
+    mpp, source = (slide.mpp, "manifest") if slide.mpp is not None else (config.slide_mpp, "flag")
+    return open_slide(slide.path, config.reader, mpp, source)
+
+
+def open_brightfield(slide: Slide, config: TileConfig) -> SlideReader:
+    """Open a slide as `open_given` does, and refuse it where its metadata say fluorescence.
 
     Raises
     ------
     SlideError
         If it cannot be read, or is fluorescence.
     """
-    mpp, source = (slide.mpp, "manifest") if slide.mpp is not None else (config.slide_mpp, "flag")
-    reader = open_slide(slide.path, config.reader, mpp, source)
+    reader = open_given(slide, config)
     if reader.info.fluorescence:
         reader.close()
         msg = "its metadata say fluorescence; only brightfield slides such as H&E are supported"
-        raise UnsupportedSlideError(msg)
+        raise FluorescenceError(msg)
     return reader

@@ -119,21 +119,25 @@ def _find_tissue(
     reader: SlideReader, slide: Slide, config: TileConfig, previews: Path
 ) -> MaskImage:
     info, settings = reader.info, config.tissue
+    # First, so that large pieces are each mapped by itself from here on.
+    hand_back_memory()
     overview, downsample = read_overview(reader, settings.max_mask_px, settings.mask_mpp)
     check_brightfield(overview)
-    thumbnail, planes = make_thumbnail(overview), measure(overview)
+    thumbnail, planes = make_thumbnail(overview), [measure(overview)]
+    height, width = overview.shape[:2]
     # The largest of all that finding tissue needs, and the first to be done with.
     del overview
     hand_back_memory()
     if slide.tissue_mask_path is None:
         mpp = None if info.mpp is None else info.mpp * downsample
-        shown = find_tissue(planes, mpp, settings)
+        # Handed over, so that they are gone as soon as they are done with.
+        shown = find_tissue(planes.pop(), mpp, settings)
         tissue = MaskImage(shown, (downsample, downsample))
     else:
         origin = config.annotations.of_site(slide.site).geojson_origin
         offset = info.bounds if origin == "bounds" else None
         tissue = read_mask(slide.tissue_mask_path, info.level_sizes[0], offset)
-        shown = _resized_mask(tissue.pixels, planes.shape[1], planes.shape[0])
+        shown = _resized_mask(tissue.pixels, width, height)
     del planes
     hand_back_memory()
     write_previews(previews, slide.slide_id, thumbnail, shown, downsample, info.bounds)

@@ -83,7 +83,7 @@ class TileNormaliser:
         if self.source is not None:
             kept = {"settings_sha256": self.target.settings.digest(), **made_from}
             values = {"profile": self.source.to_json(), "made_from": kept}
-            write_json(profile_path(folder, slide_id, self.source.method), values)
+            write_json(profile_path(folder, slide_id, self.target.settings), values)
 
 
 def fit_normaliser(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wsi_specdec.annotations import label_tiles
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import TileConfig
-from wsi_specdec.errors import StoreError
+from wsi_specdec.errors import FluorescenceError, ResolutionError, StoreError
 from wsi_specdec.files import fingerprint, sha256_of
 from wsi_specdec.keys import (
     COORDS_DIR,
@@ -27,11 +27,13 @@ from wsi_specdec.runner import TaskResult, hand_back_memory
 from wsi_specdec.slides import SlideReader
 from wsi_specdec.store import TileStoreWriter, export_coords, open_store, store_path
 from wsi_specdec.tiling.imported import coords_file
-from wsi_specdec.tiling.opening import mark_of, open_brightfield
+from wsi_specdec.tiling.opening import mark_of, open_brightfield, open_given
 from wsi_specdec.tiling.paths import PixelPath, choose_path, tiles_at
-from wsi_specdec.tiling.selection import Selection, select_tiles
+from wsi_specdec.tiling.selection import Selection, plan_grid, select_tiles
 from wsi_specdec.tiling.write import write_tiles
 
+# Attribute of a store that is empty since its slide is of a kind that is not supported.
+_UNSUPPORTED = "unsupported"
 _DECODED_TOO = "tiles are decoded too, to measure their quality"
 
 
@@ -120,8 +122,12 @@ def tile_slide(job: TileJob) -> TaskResult:
             return former
         # Of another slide or other settings: should this run fail, it must not pass for its result.
         shutil.rmtree(job.store_path)
-    with open_brightfield(slide, config) as reader:
-        result = _tile(reader, job, slide_mark)
+    try:
+        with open_brightfield(slide, config) as reader:
+            result = _tile(reader, job, slide_mark)
+    except FluorescenceError as error:
+        _write_empty(job, slide_mark, str(error))
+        raise
     _export(job)
     return result
 
@@ -142,6 +148,8 @@ def _reusable(job: TileJob, slide_mark: str) -> TaskResult | None:
     if any(store.attributes.get(name) != value for name, value in wanted.items()):
         return None
     state, reason = _state(store.n_tiles, store.attributes)
+    if store.attributes.get(_UNSUPPORTED):
+        raise FluorescenceError(reason)
     return TaskResult(state, reason, store.n_tiles, reused=True)
 
 
@@ -153,6 +161,22 @@ def _tile(reader: SlideReader, job: TileJob, slide_mark: str) -> TaskResult:
     labels = _labels(reader, job, plan.tile_size_level0_px, coords)
     path = _stained(choose_path(reader, plan, coords, config), reader, job, chosen, slide_mark)
     attributes = _attributes(reader, job, chosen, path, slide_mark)
+    hand_back_memory()
+    _write(job, reader, chosen, path, labels, attributes)
+    state, reason = _state(len(coords), attributes)
+    return TaskResult(state, reason, len(coords))
+
+
+def _write(
+    job: TileJob,
+    reader: SlideReader,
+    chosen: Selection,
+    path: PixelPath,
+    labels: NDArray[np.int16],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write the store."""
+    config, plan, coords = job.config, chosen.plan, chosen.coords
     chunk_px = path.level.tile.width if path.level and path.name == "passthrough" else None
     with TileStoreWriter(
         job.store_path,
@@ -168,8 +192,21 @@ def _tile(reader: SlideReader, job: TileJob, slide_mark: str) -> TaskResult:
             writer, path, reader, plan, coords, quality=config.quality, threads=job.threads
         )
         writer.finish(coords, chosen.fractions, labels, quality)
-    state, reason = _state(len(coords), attributes)
-    return TaskResult(state, reason, len(coords))
+
+
+def _write_empty(job: TileJob, slide_mark: str, reason: str) -> None:
+    """Write the store, without tiles, of a slide that is not to be cut."""
+    with open_given(job.slide, job.config) as reader:
+        try:
+            plan, _ = plan_grid(reader.info, job.config)
+        except ResolutionError:
+            # Nor does it have the resolution that its store would state.
+            return
+        nowhere = np.empty((0, 2), np.int64)
+        chosen = Selection(plan, nowhere, np.empty(0, np.float32), reason)
+        path = PixelPath("read_region", reason, None)
+        attributes = _attributes(reader, job, chosen, path, slide_mark) | {_UNSUPPORTED: True}
+        _write(job, reader, chosen, path, np.empty(0, np.int16), attributes)
 
 
 def _labels(

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_specdec.errors import UnsupportedSlideError
+from wsi_specdec.errors import FluorescenceError
 
 _DARK = 60
 _BRIGHT = 150
@@ -24,7 +24,7 @@ def check_brightfield(image: NDArray[np.uint8]) -> None:
 
     Raises
     ------
-    UnsupportedSlideError
+    FluorescenceError
         If the background is dark.
     """
     dark = float((brightest_channel(image) < _DARK).mean())
@@ -34,7 +34,7 @@ def check_brightfield(image: NDArray[np.uint8]) -> None:
             f"looks like fluorescence: dark background ({dark:.0%} of the slide is dark, "
             f"{bright:.1%} bright); only brightfield slides such as H&E are supported"
         )
-        raise UnsupportedSlideError(msg)
+        raise FluorescenceError(msg)
 
 
 def brightest_channel(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

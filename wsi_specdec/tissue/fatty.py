@@ -84,9 +84,9 @@ def fatty_tissue(planes: Planes, plain: Mask, foreign: Mask, mpp: float) -> Mask
     cell = max(1, round(_CELL_UM / mpp))
     size = (-(-width // cell), -(-height // cell))
     pink, weight = _averages(planes, plain | foreign, mpp, cell, size)
-    known = weight > _MIN_WEIGHT
-    surface = _glass(pink, weight > 0.5)
+    known, free = weight > _MIN_WEIGHT, weight > 0.5
     del weight
+    surface = _glass(pink, free)
     if surface is None:
         return np.zeros_like(plain)
     surface.subtract_from(pink)

@@ -7,6 +7,7 @@ faint for any, is found around it by its mean colour.
 """
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -55,8 +56,12 @@ def find_tissue(
         return np.ones(image.shape[:2], dtype=bool)
     scale = mpp if mpp is not None else config.mask_mpp
     planes = image if isinstance(image, Planes) else measure(image)
+    # Who calls may have handed them over: each is let go of once it is done with.
+    del image
     foreign = _foreign(planes, scale, config)
     tissue = _plain_tissue(planes, foreign, config)
+    dark = planes if config.exclude_folds else None
+    planes = replace(planes, signal=np.empty((0, 0), np.uint8))
     if config.exclude_ink:
         strokes = red_strokes(planes, tissue, scale)
         if strokes.any():
@@ -65,13 +70,13 @@ def find_tissue(
         del strokes
     if config.keep_fatty and tissue.any():
         tissue |= fatty_tissue(planes, tissue, foreign, scale)
-    del foreign
+    del foreign, planes
     tissue = close(tissue, round(_CLOSING_UM / scale))
     tissue = without_small_parts(
         tissue, config.min_object_um2 / scale**2, config.max_hole_um2 / scale**2
     )
-    if config.exclude_folds:
-        tissue &= 1 - folds(planes, tissue, scale)
+    if dark is not None:
+        tissue &= 1 - folds(dark, tissue, scale)
     return tissue.view(np.bool_)
 
 

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 # An outer ring, then the rings of its holes; each (k, 2) x, y in level-0 pixels.
 Polygon = tuple[NDArray[np.int64], ...]
 
-# How many outlines turn in a corner, by which of the four pixels around are set; see `_corners`.
+_STRIP_PX = 1 << 18
+
+# How many outlines turn in a corner, by which of the four pixels around are set; see `_turns`.
 _TURNS = np.array([0, 1, 1, 0, 1, 0, 2, 1, 1, 2, 0, 1, 0, 1, 1, 0], np.uint8)
 
 
@@ -33,16 +35,16 @@ def contours(mask: NDArray[np.bool_], downsample: float) -> list[Polygon]:
     """
     if not mask.any():
         return []
-    padded = np.pad(mask.astype(np.uint8), 1)
-    corners, beside, above, labels = _corners(padded)
+    mask = np.ascontiguousarray(mask)
+    corners, beside, above, labels = _corners(mask.view(np.uint8))
     polygons: dict[int, list[NDArray[np.int64]]] = {}
     holes: list[tuple[int, NDArray[np.int64]]] = []
     for ring in _rings(beside, above):
         points = corners[ring]
-        level0 = np.rint((points - 1) * downsample).astype(np.int64)
+        level0 = np.rint(points * downsample).astype(np.int64)
         # Rings start at the leftmost of their topmost corners.
         x, y = (int(value) for value in points[0])
-        if padded[y, x]:
+        if mask[y, x]:
             polygons[int(labels[y, x])] = [level0]
         else:
             holes.append((int(labels[y - 1, x]), level0))
@@ -68,10 +70,7 @@ def _corners(
     labels : uint16 or int32, (h, w)
         Number of each pixel's area.
     """
-    # Bits: upper left 1, upper right 2, lower left 4, lower right 8.
-    around = mask[:-1, :-1] | mask[:-1, 1:] << 1 | mask[1:, :-1] << 2 | mask[1:, 1:] << 3
-    y, x = np.nonzero(_TURNS[around])
-    around = around[y, x]
+    y, x, around = _turns(mask)
     # Numbered only now: the numbers are by far the largest. Each area has a leftmost of its topmost
     # pixels, with nothing to the left or above.
     n_areas = np.count_nonzero((around == 8) | (around == 9))
@@ -88,13 +87,43 @@ def _corners(
     second = np.zeros(len(y), dtype=bool)
     second[1:] = index[1:] == index[:-1]
     left_above = around == 9
-    one = np.where(left_above, labels[y, x], labels[y, x + 1])
-    other = np.where(left_above, labels[y + 1, x + 1], labels[y + 1, x])
+    # Between areas all four pixels lie within the mask; elsewhere it is of no matter.
+    right, below = np.minimum(x, mask.shape[1] - 1), np.minimum(y, mask.shape[0] - 1)
+    one = labels[y - 1, np.where(left_above, x - 1, right)]
+    other = labels[below, np.where(left_above, right, x - 1)]
     first_goes_up = (one != other) == left_above
     down = twice & (second == first_goes_up)
-    corners = np.stack([x + 1, y + 1], axis=1).astype(np.int64)
+    corners = np.stack([x, y], axis=1).astype(np.int64)
     beside = _partners(np.lexsort((second, x, y)))
     return corners, beside, _partners(np.lexsort((down, y, x))), labels
+
+
+def _turns(
+    mask: NDArray[np.uint8],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    """Find the corners where outlines turn, strip by strip for the sake of memory.
+
+    Returns
+    -------
+    y, x : int64, (n,)
+        In the order of y, then x.
+    around : uint8, (n,)
+        Which of the four pixels around are set: bits for the upper left 1, upper right 2, lower
+        left 4, lower right 8.
+    """
+    height, width = mask.shape
+    rows = max(1, _STRIP_PX // width)
+    found = []
+    for top in range(0, height + 1, rows):
+        # With the row above, and empty borders: corner (x, y) is in row y, column x of `around`.
+        inside = mask[max(0, top - 1) : top + rows]
+        missing = (int(top == 0), max(0, top + rows - height))
+        strip = np.pad(inside, (missing, (1, 1)))
+        around = strip[:-1, :-1] | strip[:-1, 1:] << 1 | strip[1:, :-1] << 2 | strip[1:, 1:] << 3
+        y, x = np.nonzero(_TURNS[around])
+        found.append((y + top, x, around[y, x]))
+    ys, xs, kinds = zip(*found, strict=True)
+    return np.concatenate(ys), np.concatenate(xs), np.concatenate(kinds)
 
 
 def _partners(order: NDArray[np.int64]) -> NDArray[np.int64]:

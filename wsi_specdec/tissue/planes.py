@@ -24,7 +24,7 @@ COLD_INK: Final = 2
 RED: Final = 4
 PADDING: Final = 8
 
-_STRIP_PX = 1 << 16
+_STRIP_PX = 1 << 15
 _GLASS_SAMPLE_PX = 1 << 19
 _SMOOTHING_PX = 0.7
 # Rows of its neighbours that smoothing of a strip looks at.
@@ -69,7 +69,7 @@ class Planes:
     @property
     def shape(self) -> tuple[int, ...]:
         """Height and width."""
-        return self.signal.shape
+        return self.flags.shape
 
     def flagged(self, flag: int) -> Bytes:
         """Where a flag is set, (h, w) 0 or 1."""

@@ -1,4 +1,4 @@
-"""The page of a study, Markdown: how it was made, its data, its results, its figures."""
+"""The page of a study, Markdown and HTML: how it was made, its data, results and figures."""
 
 import shlex
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from wsi_specdec.files import write_text
+from wsi_specdec.report import render_study
 from wsi_specdec.report.tables import percent
 from wsi_specdec.studies.outcome import Outcome
 from wsi_specdec.studies.pages.tables import (
@@ -18,6 +19,7 @@ from wsi_specdec.studies.pages.tables import (
 )
 
 PAGE_FILE: Final = "page.md"
+HTML_FILE: Final = "page.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def write_page(
     pictures: Sequence[Picture] = (),
     sections: Sequence[Section] | None = None,
 ) -> Path:
-    """Write `page.md` of a study.
+    """Write `page.md` of a study, and `page.html`, which needs no other file.
 
     Parameters
     ----------
@@ -58,16 +60,20 @@ def write_page(
     Returns
     -------
     Path
-        The page.
+        The page in Markdown.
     """
-    shown = standard_sections(outcome) if sections is None else sections
-    lines = [f"# {outcome.title or outcome.study}", "", *_made_by(outcome)]
+    given = standard_sections(outcome) if sections is None else sections
+    shown = [section for section in given if section.lines]
+    title, (command, made) = outcome.title or outcome.study, _made_by(outcome)
+    lines = [f"# {title}", "", "```bash", command, "```", "", made]
     for picture in pictures:
         link = picture.path.relative_to(out).as_posix()
         lines += ["", f"![{_plain(picture.caption)}]({link})", "", picture.caption]
     for section in shown:
-        if section.lines:
-            lines += ["", f"## {section.title}", "", *section.lines]
+        lines += ["", f"## {section.title}", "", *section.lines]
+    drawn = [(picture.path, picture.caption) for picture in pictures]
+    parts = [(section.title, section.lines) for section in shown]
+    write_text(out / HTML_FILE, render_study(title, (command, made), drawn, parts))
     path = out / PAGE_FILE
     write_text(path, "\n".join(lines) + "\n")
     return path
@@ -95,14 +101,14 @@ def standard_sections(outcome: Outcome, cohorts: Sequence[str] | None = None) ->
     ]
 
 
-def _made_by(outcome: Outcome) -> list[str]:
-    """Say how the study was made, so that it can be made again."""
+def _made_by(outcome: Outcome) -> tuple[str, str]:
+    """Say by which command and with what the study was made, so that it can be made again."""
     made = outcome.provenance
     _, *words = [str(word) for word in made.get("command") or [""]]
     revision = made.get("git_revision") or "unknown"
     seeds = ", ".join(map(str, outcome.seeds))
     told = f"Revision {revision}, {made.get('created', 'no date')}; seeds {seeds}."
-    return ["```bash", shlex.join(["wsi-specdec", *words]), "```", "", told]
+    return shlex.join(["wsi-specdec", *words]), told
 
 
 def _confidence(outcome: Outcome) -> float:

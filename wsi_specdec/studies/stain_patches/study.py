@@ -18,9 +18,9 @@ from wsi_specdec.studies.outcome import Outcome, outcome_of, write_outcome
 from wsi_specdec.studies.pages.figures import curves_figure
 from wsi_specdec.studies.pages.page import Picture, Section, standard_sections, write_page
 from wsi_specdec.studies.pages.tables import differences_table, table
+from wsi_specdec.studies.pages.treatments import draw_arms, draw_differences, tested
 from wsi_specdec.studies.sets.files import SET_FILE
 from wsi_specdec.studies.sets.prepare import prepare_set
-from wsi_specdec.studies.stain_patches.figures import draw_arms, draw_differences, tested
 from wsi_specdec.studies.stain_patches.sets import (
     AUGMENTED,
     PLAIN,

@@ -1,4 +1,4 @@
-"""Figures of the study of stain normalisation: every arm, and its differences from others."""
+"""Figures of penalties with and without treatments of the stain, such as `sd` and `wd+macenko`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 from wsi_specdec.files import atomic_path
 from wsi_specdec.keys import EXTERNAL
 from wsi_specdec.report.drawing import LIGHT, TITLE_SIZE, style
+from wsi_specdec.report.tables import Metric, metric_of, title_of_cohort
 
 _WIDTH_IN: Final = 7.2
 _ROW_IN: Final = 0.3
-_METRICS: Final = {"auroc": "AUROC", "accuracy": "Accuracy"}
+# Of studies of patches.
+_PATCH: Final = (Metric("patch", "auroc", "AUROC"), Metric("patch", "accuracy", "Accuracy"))
 _DPI: Final = 110
 # What a pair of arms asks.
 _QUESTIONS: Final = (
@@ -28,71 +30,147 @@ _QUESTIONS: Final = (
 _MINUS: Final = "\N{MINUS SIGN}"
 
 
-def draw_arms(results: Mapping[str, Any], arms: Sequence[str], path: Path) -> None:
-    """Draw AUROC and accuracy of every arm with intervals: filled outside, open inside.
+def draw_arms(
+    results: Mapping[str, Any],
+    arms: Sequence[str],
+    path: Path,
+    metrics: Sequence[Metric] = _PATCH,
+    cohorts: Sequence[str] | None = None,
+) -> None:
+    """Draw metrics of every arm with intervals: filled outside, open inside.
 
     Parameters
     ----------
     results
-        As `evaluate_patches` returns them.
+        Content of `results.json`.
     arms
         From the top to the bottom; arms of one treatment, what stands behind `+`, lie together.
     path
         The PNG to write; it is replaced.
+    metrics
+        A panel each.
+    cohorts
+        The one outside last; those of `tested` if None.
     """
-    cohorts = tested(results)
+    cohorts = tested(results) if cohorts is None else cohorts
     heads = list(dict.fromkeys(arm.partition("+")[0] for arm in arms))
     height = 0.95 + _ROW_IN * len(arms)
     with style():
         figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI)
-        panels = figure.subplots(1, len(_METRICS), sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
         figure.subplots_adjust(0.18, 0.42 / height, 0.98, 1 - 0.62 / height, 0.08)
         places = _places(arms)
-        for axis, (metric, title) in zip(panels, _METRICS.items(), strict=True):
+        for axis, metric in zip(panels, metrics, strict=True):
             for arm in arms:
                 colour = LIGHT.colour(heads.index(arm.partition("+")[0]))
                 for cohort in cohorts:
-                    found = results["arms"][arm]["cohorts"][cohort]["patch"][metric]
+                    found = metric_of(results, arm, cohort, metric)
                     filled = cohort == cohorts[-1]
                     shift = 0.12 * (cohorts.index(cohort) - (len(cohorts) - 1) / 2)
                     _interval(axis, found, places[arm] + shift, colour, filled=filled)
-            axis.set_title(title, loc="left", fontsize=TITLE_SIZE, fontweight="bold")
+            axis.set_title(metric.title, loc="left", fontsize=TITLE_SIZE, fontweight="bold")
         _finish(panels, [places[arm] for arm in arms], arms)
         _legend(figure, cohorts)
         _save(figure, path)
 
 
-def draw_differences(results: Mapping[str, Any], path: Path) -> None:
-    """Draw the differences of arms on the last cohort, in points, with adjusted p-values.
+def draw_differences(
+    results: Mapping[str, Any],
+    path: Path,
+    metrics: Sequence[Metric] = _PATCH,
+    cohort: str | None = None,
+) -> None:
+    """Draw the differences of arms on one cohort, in points, with adjusted p-values.
 
     Parameters
     ----------
     results
-        As `evaluate_patches` returns them.
+        Content of `results.json`.
     path
         The PNG to write; it is replaced.
+    metrics
+        A panel each.
+    cohort
+        The last one of `tested` if None.
     """
-    cohort = tested(results)[-1]
+    cohort = tested(results)[-1] if cohort is None else cohort
     rows = [row for row in results["differences"] if row["cohort"] == cohort]
     pairs = sorted_pairs(list(dict.fromkeys((row["arm"], row["baseline"]) for row in rows)))
     places = _spread(pairs)
     height = 1.15 + _ROW_IN * (places[-1] + 1)
     with style():
         figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI)
-        panels = figure.subplots(1, len(_METRICS), sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
         figure.subplots_adjust(0.37, 0.5 / height, 0.98, 1 - 0.62 / height, 0.1)
-        for axis, (metric, title) in zip(panels, _METRICS.items(), strict=True):
+        for axis, metric in zip(panels, metrics, strict=True):
             axis.axvline(0, color=LIGHT.faint, lw=0.9, ls=(0, (4, 3)), zorder=1)
-            found = {(r["arm"], r["baseline"]): r for r in rows if r["metric"] == metric}
+            asked = (metric.unit, metric.name)
+            found = {
+                (r["arm"], r["baseline"]): r for r in rows if (r["unit"], r["metric"]) == asked
+            }
             for place, pair in zip(places, pairs, strict=True):
                 _difference(axis, found[pair], place)
-            axis.set_title(title, loc="left", fontsize=TITLE_SIZE, fontweight="bold")
+            axis.set_title(metric.title, loc="left", fontsize=TITLE_SIZE, fontweight="bold")
             axis.set_xlabel("points; filled: adj. p < 0.05")
         names = [f"{arm} {_MINUS} {baseline}" for arm, baseline in pairs]
         _finish(panels, places, names)
         _head(panels[0], pairs, places)
-        figure.text(0.01, 1 - 0.2 / height, f"Differences, {cohort}", fontsize=TITLE_SIZE)
+        figure.text(
+            0.01, 1 - 0.2 / height, f"Differences, {title_of_cohort(cohort)}", fontsize=TITLE_SIZE
+        )
         _save(figure, path)
+
+
+def draw_sources(
+    results: Mapping[str, Any],
+    sources: Mapping[str, str],
+    metrics: Sequence[Metric],
+    path: Path,
+) -> None:
+    """Draw metrics of every arm by source, such as a centre: a column of panels a treatment.
+
+    Parameters
+    ----------
+    results
+        Content of `results.json`.
+    sources
+        Cohorts and what their ticks say, from the left to the right.
+    metrics
+        A row of panels each.
+    path
+        The PNG to write; it is replaced.
+    """
+    heads = list(dict.fromkeys(arm.partition("+")[0] for arm in results["arms"]))
+    treatments = list(dict.fromkeys(arm.partition("+")[2] for arm in results["arms"]))
+    with style():
+        figure = Figure((_WIDTH_IN, 0.7 + 1.7 * len(metrics)), dpi=_DPI, layout="constrained")
+        shape = (len(metrics), len(treatments))
+        panels = figure.subplots(*shape, sharex=True, sharey="row", squeeze=False)
+        for row, metric in zip(panels, metrics, strict=True):
+            row[0].set_ylabel(metric.title)
+            for axis, treatment in zip(row, treatments, strict=True):
+                for head in heads:
+                    arm = f"{head}+{treatment}" if treatment else head
+                    if arm in results["arms"]:
+                        found = [metric_of(results, arm, name, metric) for name in sources]
+                        _by_source(axis, found, heads.index(head), head)
+                axis.set_xticks(range(len(sources)), list(sources.values()))
+                axis.grid(visible=True, axis="y")
+        for axis, treatment in zip(panels[0], treatments, strict=True):
+            axis.set_title(treatment or "as they are", fontsize=TITLE_SIZE)
+        handles, names = panels[0][0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper left", ncols=len(heads))
+        _save(figure, path)
+
+
+def _by_source(axis: Axes, found: Sequence[Mapping[str, Any]], rank: int, label: str) -> None:
+    places = np.arange(len(found)) + 0.16 * (rank - 0.5)
+    colour = LIGHT.colour(rank)
+    for place, each in zip(places, found, strict=True):
+        if each["ci_low"] is not None:
+            axis.plot([place, place], [each["ci_low"], each["ci_high"]], color=colour, lw=1.2)
+    values = [np.nan if each["value"] is None else each["value"] for each in found]
+    axis.plot(places, values, "o", color=colour, ms=4.5, label=label, zorder=3)
 
 
 def tested(results: Mapping[str, Any]) -> list[str]:
@@ -191,7 +269,12 @@ def _legend(figure: Figure, cohorts: Sequence[str]) -> None:
     axis = figure.axes[0]
     handles = [
         axis.plot(
-            [], [], "o", color=LIGHT.ink, mfc=LIGHT.ink if c == cohorts[-1] else "white", label=c
+            [],
+            [],
+            "o",
+            color=LIGHT.ink,
+            mfc=LIGHT.ink if c == cohorts[-1] else "white",
+            label=title_of_cohort(c),
         )[0]
         for c in cohorts
     ]
