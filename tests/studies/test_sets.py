@@ -218,3 +218,15 @@ def test_pictures_are_packed_and_train_is_divided(pictures: Path, tmp_path: Path
     before = written_at(folder)
     assert prepare_set(data, tmp_path, 1) == folder
     assert written_at(folder) == before
+
+
+def test_a_picture_that_changed_makes_other_images_of_them(pictures: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(pictures, tmp_path / "source")
+    data = StudyData(source=source, classes=("H", "AC"), size=8, split_names={"test": "external"})
+    prepare_set(data, tmp_path / "study", 1)
+    path = source / "training" / "AC" / "0.png"
+    written = bytearray(path.read_bytes())
+    written[-1] ^= 1  # as large as before
+    path.write_bytes(bytes(written))
+    with pytest.raises(SettingsMismatchError, match="images"):
+        prepare_set(data, tmp_path / "study", 1)

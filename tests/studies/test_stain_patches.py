@@ -27,9 +27,9 @@ from wsi_specdec.stain import StainProfile, fit_pixels, normalise_each
 from wsi_specdec.store.calls import positive_scores
 from wsi_specdec.studies.grid import Fitted, read_probabilities
 from wsi_specdec.studies.judging import youden_threshold
+from wsi_specdec.studies.pages.treatments import sorted_pairs
 from wsi_specdec.studies.sets.files import open_set
 from wsi_specdec.studies.sets.prepare import prepare_set, read_truth
-from wsi_specdec.studies.pages.treatments import sorted_pairs
 from wsi_specdec.studies.stain_patches.sets import (
     PLAIN,
     StainedSets,

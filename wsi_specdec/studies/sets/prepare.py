@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wsi_specdec.config import PackConfig, RunnerConfig, StudyData
 from wsi_specdec.errors import ConfigError, NotEnoughDataError
-from wsi_specdec.files import sha256_of
+from wsi_specdec.files import fingerprint, sha256_of
 from wsi_specdec.images import is_dicom
 from wsi_specdec.packing import Listing, list_images, pack_images
 from wsi_specdec.provenance import provenance
@@ -99,8 +99,7 @@ def _of_pictures(listing: Listing, data: StudyData, base: Path, workers: int) ->
         replace(entries[row], slide=replace(entries[row].slide, split=name))
         for row, name in split.items()
     ]
-    # A file is known by its size here; packing looks at its content.
-    members = [Member(e.slide, e.label, _size(e.slide.path), (0, 0)) for e in kept]
+    members = [Member(e.slide, e.label, _content(e.slide.path), (0, 0)) for e in kept]
     if claim(base, _wanted(data, listing.classes, members)):
         return base
     chosen = Listing(tuple(kept), listing.classes)
@@ -152,5 +151,5 @@ def _wanted(data: StudyData, classes: Sequence[str], members: Sequence[Member]) 
     return {"data": settings, "classes": list(classes), "images_sha256": identity(members)}
 
 
-def _size(path: Path) -> str:
-    return str(path.stat().st_size) if path.is_file() else "missing"
+def _content(path: Path) -> str:
+    return fingerprint(path) if path.is_file() else "missing"
