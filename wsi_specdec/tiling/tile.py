@@ -32,7 +32,7 @@ from wsi_specdec.tiling.paths import PixelPath, choose_path, tiles_at
 from wsi_specdec.tiling.selection import Selection, plan_grid, select_tiles
 from wsi_specdec.tiling.write import write_tiles
 
-# Attribute of a store that is empty since its slide is of a kind that is not supported.
+# Attribute: whether a store is empty since its slide is of a kind that is not supported.
 _UNSUPPORTED = "unsupported"
 _DECODED_TOO = "tiles are decoded too, to measure their quality"
 
@@ -312,6 +312,7 @@ def _attributes(
         "jpeg_quality": _jpeg_quality(config, path),
         STAIN_APPLIED: "none" if stained is None else stained.applied,
         "reason": chosen.reason,
+        _UNSUPPORTED: False,
         "warnings": [*info.warnings, *remarks],
         "params_sha256": job.params_sha256,
         "provenance": {**job.provenance, "inputs": inputs},
