@@ -6,19 +6,17 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from wsi_specdec.files import atomic_path
 from wsi_specdec.keys import EXTERNAL
 from wsi_specdec.report.drawing import LIGHT, TITLE_SIZE, style
 from wsi_specdec.report.tables import Metric, metric_of, title_of_cohort
+from wsi_specdec.studies.pages.figures import save_png
 
 _WIDTH_IN: Final = 7.2
 _ROW_IN: Final = 0.3
 # Of studies of patches.
 _PATCH: Final = (Metric("patch", "auroc", "AUROC"), Metric("patch", "accuracy", "Accuracy"))
-_DPI: Final = 110
 # What a pair of arms asks.
 _QUESTIONS: Final = (
     "By itself",
@@ -56,7 +54,7 @@ def draw_arms(
     heads = list(dict.fromkeys(arm.partition("+")[0] for arm in arms))
     height = 0.95 + _ROW_IN * len(arms)
     with style():
-        figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI)
+        figure = Figure(figsize=(_WIDTH_IN, height))
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
         figure.subplots_adjust(0.18, 0.42 / height, 0.98, 1 - 0.62 / height, 0.08)
         places = _places(arms)
@@ -71,7 +69,7 @@ def draw_arms(
             axis.set_title(metric.title, loc="left", fontsize=TITLE_SIZE, fontweight="bold")
         _finish(panels, [places[arm] for arm in arms], arms)
         _legend(figure, cohorts)
-        _save(figure, path)
+        save_png(figure, path)
 
 
 def draw_differences(
@@ -99,7 +97,7 @@ def draw_differences(
     places = _spread(pairs)
     height = 1.15 + _ROW_IN * (places[-1] + 1)
     with style():
-        figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI)
+        figure = Figure(figsize=(_WIDTH_IN, height))
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
         figure.subplots_adjust(0.37, 0.5 / height, 0.98, 1 - 0.62 / height, 0.1)
         for axis, metric in zip(panels, metrics, strict=True):
@@ -118,7 +116,7 @@ def draw_differences(
         figure.text(
             0.01, 1 - 0.2 / height, f"Differences, {title_of_cohort(cohort)}", fontsize=TITLE_SIZE
         )
-        _save(figure, path)
+        save_png(figure, path)
 
 
 def draw_sources(
@@ -143,7 +141,7 @@ def draw_sources(
     heads = list(dict.fromkeys(arm.partition("+")[0] for arm in results["arms"]))
     treatments = list(dict.fromkeys(arm.partition("+")[2] for arm in results["arms"]))
     with style():
-        figure = Figure((_WIDTH_IN, 0.7 + 1.7 * len(metrics)), dpi=_DPI, layout="constrained")
+        figure = Figure((_WIDTH_IN, 0.7 + 1.7 * len(metrics)), layout="constrained")
         shape = (len(metrics), len(treatments))
         panels = figure.subplots(*shape, sharex=True, sharey="row", squeeze=False)
         for row, metric in zip(panels, metrics, strict=True):
@@ -160,7 +158,7 @@ def draw_sources(
             axis.set_title(treatment or "as they are", fontsize=TITLE_SIZE)
         handles, names = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper left", ncols=len(heads))
-        _save(figure, path)
+        save_png(figure, path)
 
 
 def _by_source(axis: Axes, found: Sequence[Mapping[str, Any]], rank: int, label: str) -> None:
@@ -281,10 +279,3 @@ def _legend(figure: Figure, cohorts: Sequence[str]) -> None:
     figure.legend(
         handles=handles, loc="upper left", ncols=len(cohorts), borderaxespad=0.2, fontsize=9.5
     )
-
-
-def _save(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
