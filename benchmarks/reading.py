@@ -4,7 +4,7 @@ Tiles are crops of shipped real tissue, turned and mirrored by a seed, spread ov
 Everything is read through the page cache, in one process, the ways taking turns in random order
 within each round and all of them reading the same batches; only tensorstore answers from a process
 of its own, since it is no dependency of this package. It cannot decode our JPEG codec, so it reads
-a lossless copy, a sharded Zarr v3 array with Zstandard.
+the lossless stores, sharded Zarr v3 arrays with Blosc.
 
 The limit, `decoding from memory`, takes the very bytes of the store, already in memory, through
 libjpeg-turbo into memory that is there, in as many threads.

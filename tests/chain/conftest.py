@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 import pytest
-import tifffile
 from programs import run_group
+from tiff_slides import write_slide
 
 from wsi_specdec.cli import main
 from wsi_specdec.progress import set_quiet
@@ -43,16 +43,7 @@ def make_slide() -> MakeSlide:
         if tissue:
             noise = np.random.default_rng(0).integers(-20, 20, (512, 512, 3))
             image[256:768, 256:768] = np.array([150, 80, 160]) + noise
-        tifffile.imwrite(
-            path,
-            image,
-            tile=(256, 256),
-            photometric="rgb",
-            compression="zlib",
-            resolution=None if mpp is None else (1e4 / mpp, 1e4 / mpp),
-            resolutionunit="NONE" if mpp is None else "CENTIMETER",
-        )
-        return path
+        return write_slide(path, image, mpp=mpp, tile=256)
 
     return make
 

@@ -10,9 +10,9 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-import tifffile
 import yaml
 from PIL import Image
+from tiff_slides import write_slide
 
 from wsi_specdec.evaluation import results_schema
 from wsi_specdec.files import read_json
@@ -46,7 +46,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def write_slide(path: Path, number: int) -> None:
+def write_graded(path: Path, number: int) -> None:
     """Write a slide of tissue, the odd ones with two regions of cancer, and what is where."""
     noise = np.random.default_rng(number).integers(-20, 20, (224, 224, 3))
     grades = np.zeros((256, 256), np.uint8)
@@ -55,14 +55,7 @@ def write_slide(path: Path, number: int) -> None:
     image = np.full((256, 256, 3), 244, np.uint8)
     colours = np.array([[150, 80, 160], [170, 60, 160], [110, 70, 170]])
     image[16:240, 16:240] = colours[grades[16:240, 16:240]] + noise
-    tifffile.imwrite(
-        path,
-        image,
-        tile=(64, 64),
-        photometric="rgb",
-        resolution=(2e4, 2e4),
-        resolutionunit="CENTIMETER",
-    )
+    write_slide(path, image)
     Image.fromarray(grades).save(path.with_suffix(".png"))
 
 
@@ -74,7 +67,7 @@ def cohort(tmp_path: Path) -> tuple[Path, Path]:
     rows = ["path,patient_id,label,split,site,annotation_path"]
     for number, split in enumerate(SPLITS):
         path = folder / f"s{number:02}.tif"
-        write_slide(path, number)
+        write_graded(path, number)
         place = "south" if split == "external" else "north"
         mask = f"slides/{path.stem}.png" if number % 2 else ""
         rows.append(f"slides/{path.name},p{number},{number % 2},{split},{place},{mask}")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 import yaml
+from tiff_slides import write_slide
 
 from wsi_specdec.files import read_json
 
@@ -47,14 +47,7 @@ def compared(tmp_path: Path) -> Callable[[Path], list[str | Path]]:
         image = np.full((256, 256, 3), 244, np.uint8)
         image[16:240, 16:240] = np.array([150, 80 + 40 * label, 160]) + noise
         path = tmp_path / f"s{number:02}.tif"
-        tifffile.imwrite(
-            path,
-            image,
-            tile=(64, 64),
-            photometric="rgb",
-            resolution=(2e4, 2e4),
-            resolutionunit="CENTIMETER",
-        )
+        write_slide(path, image)
         rows.append(f"{path.stem},{path.name},p{number},{label},{split}")
     manifest, config = tmp_path / "cohort.csv", tmp_path / "compare.yaml"
     manifest.write_text("\n".join(rows) + "\n")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 import yaml
 from stained_images import EOSIN, OTHER_EOSIN, stained, target_by
+from tiff_slides import write_slide
 
 from wsi_specdec.config import StainConfig
 from wsi_specdec.models import load_spec
@@ -24,23 +24,14 @@ UNSEEN = ("s4", "s5")
 STAIN = StainConfig(method="macenko", max_pixels=8000)
 
 
-def write_slide(path: Path, number: int) -> None:
+def write_of_laboratory(path: Path, number: int) -> None:
     """Write a slide of two laboratories, in JPEG tiles that are those of its store."""
     image = np.full((SIDE, SIDE, 3), 242, np.uint8)
     eosin = OTHER_EOSIN if number // 2 % 2 else EOSIN
     image[TILE:-TILE, TILE:-TILE] = stained(
         (SIDE - 2 * TILE,) * 2, number, eosin, block=8 if number % 2 else 4
     )
-    tifffile.imwrite(
-        path,
-        image,
-        tile=(TILE, TILE),
-        photometric="rgb",
-        compression="jpeg",
-        compressionargs={"level": 92},
-        resolution=(2e4, 2e4),
-        resolutionunit="CENTIMETER",
-    )
+    write_slide(path, image, tile=TILE, compression="jpeg", compressionargs={"level": 92})
 
 
 @pytest.fixture
@@ -49,7 +40,7 @@ def cohort(tmp_path: Path) -> Path:
     (tmp_path / "slides").mkdir()
     rows = ["path,patient_id,label,split"]
     for number, split in enumerate(SPLITS):
-        write_slide(tmp_path / "slides" / f"s{number}.tif", number)
+        write_of_laboratory(tmp_path / "slides" / f"s{number}.tif", number)
         rows.append(f"slides/s{number}.tif,p{number},{number % 2},{split}")
     (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
     write_target(tmp_path / "target.json", target_by(STAIN), {})

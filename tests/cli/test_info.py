@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
+from tiff_slides import write_slide
 
 from wsi_specdec.config import TileConfig
 from wsi_specdec.doctor import describe_slide
@@ -27,20 +27,8 @@ def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
 @pytest.fixture
 def pyramid(tmp_path: Path) -> Path:
     """Two levels, 0.5 µm per pixel."""
-    path = tmp_path / "pyramid.tif"
-    pixels = np.zeros((600, 800, 3), np.uint8)
-    with tifffile.TiffWriter(path) as writer:
-        for step in (1, 4):
-            writer.write(
-                pixels[::step, ::step],
-                tile=(64, 64),
-                photometric="rgb",
-                compression="zlib",
-                resolution=(20_000 / step, 20_000 / step),
-                resolutionunit="CENTIMETER",
-                subfiletype=int(step > 1),
-            )
-    return path
+    black = np.zeros((600, 800, 3), np.uint8)
+    return write_slide(tmp_path / "pyramid.tif", black, downsamples=(1, 4))
 
 
 def test_levels_have_sizes_downsamples_and_mpp(pyramid: Path) -> None:

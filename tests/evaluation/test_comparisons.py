@@ -1,36 +1,18 @@
 """Differences between arms."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from compared import BuildWorld, Results
 
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import EvaluateConfig
 from wsi_specdec.errors import ConfigError, ManifestError
-from wsi_specdec.evaluation import SeedRun, pairs_of
+from wsi_specdec.evaluation import pairs_of
 from wsi_specdec.keys import CALL_COLUMNS
 from wsi_specdec.metrics import delong, holm, mcnemar
-
-Results = dict[str, Any]
-
-
-class World(Protocol):
-    slides: list[Slide]
-    runs: dict[str, list[SeedRun]]
-    slide_scores: dict[tuple[str, int], dict[str, float]]
-
-    def results(self, config: EvaluateConfig = ...) -> dict[str, Any]: ...
-
-
-class BuildWorld(Protocol):
-    def __call__(
-        self, slides: list[Slide], arms: dict[str, float], seeds: Sequence[int] = ...
-    ) -> World: ...
-
 
 PAIRS = [("sd", "wd"), ("wd+macenko", "wd"), ("sd+macenko", "wd"), ("sd+macenko", "wd+macenko")]
 COMPARED = {

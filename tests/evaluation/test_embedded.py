@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
+from compared import BuildWorld, World
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import EvaluateConfig
-from wsi_specdec.evaluation import SeedRun
 from wsi_specdec.metrics import best_k
 from wsi_specdec.store import (
     EmbeddingsWriter,
@@ -26,18 +26,6 @@ from wsi_specdec.store import (
 Floats = NDArray[np.float64]
 Embed = Callable[[Slide, int], Floats]
 CONFIG = EvaluateConfig(bootstrap=100)
-
-
-class World(Protocol):
-    slides: list[Slide]
-    stores: dict[str, Any]
-    runs: dict[str, list[SeedRun]]
-
-    def results(self, config: EvaluateConfig = ...) -> dict[str, Any]: ...
-
-
-class BuildWorld(Protocol):
-    def __call__(self, slides: list[Slide], arms: dict[str, float]) -> World: ...
 
 
 def two_sites(count: int = 8) -> list[Slide]:

@@ -2,25 +2,15 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from compared import BuildWorld, Results
 from scipy.stats import binomtest
 
 from wsi_specdec.cohort import Slide
 from wsi_specdec.evaluation import write_results
 from wsi_specdec.metrics import Measure, gap
-
-Results = dict[str, Any]
-
-
-class World(Protocol):
-    def results(self) -> Results: ...
-
-
-class BuildWorld(Protocol):
-    def __call__(self, slides: list[Slide], arms: dict[str, float]) -> World: ...
 
 
 def slides_of(*splits: str, count: int = 12) -> list[Slide]:

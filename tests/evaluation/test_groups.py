@@ -2,34 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from compared import BuildWorld, Results, World, members
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from wsi_specdec.cohort import Slide
 from wsi_specdec.store.calls import read_calls, write_calls
-
-Results = dict[str, Any]
-
-
-class World(Protocol):
-    slides: list[Slide]
-    stores: dict[str, Any]
-    runs: dict[str, Any]
-    slide_scores: dict[tuple[str, int], dict[str, float]]
-    tile_scores: dict[tuple[str, int], dict[str, Any]]
-
-    def results(self) -> Results: ...
-
-
-class BuildWorld(Protocol):
-    def __call__(self, slides: list[Slide], arms: dict[str, float]) -> World: ...
-
-
-def members(world: World, cohort: str) -> list[Slide]:
-    return [slide for slide in world.slides if slide.split == cohort]
 
 
 def eight_slides() -> list[Slide]:

@@ -1,27 +1,15 @@
 """FROC of a cohort, from the labels and scores of its tiles."""
 
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from compared import BuildWorld
 
 from wsi_specdec.cohort import Slide
 from wsi_specdec.config import EvaluateConfig
 
 RATES = (0.25, 0.5, 1, 2, 4, 8)
-
-
-class World(Protocol):
-    slides: list[Slide]
-    stores: dict[str, Any]
-    tile_scores: dict[tuple[str, int], dict[str, Any]]
-
-    def results(self, config: EvaluateConfig = ...) -> dict[str, Any]: ...
-
-
-class BuildWorld(Protocol):
-    def __call__(self, slides: list[Slide], arms: dict[str, float]) -> World: ...
 
 
 def internal(count: int) -> list[Slide]:

@@ -1,13 +1,14 @@
 """The content of `results.json`, against scikit-learn on the numbers behind it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
+from compared import BuildWorld, Results, World, members
 from numpy.typing import NDArray
 from sklearn.metrics import (
     balanced_accuracy_score,
@@ -25,24 +26,6 @@ from wsi_specdec.evaluation.units import patient_samples
 from wsi_specdec.store import TileStoreWriter, open_store, read_scores, write_scores
 from wsi_specdec.store.calls import read_calls, write_calls
 
-Results = dict[str, Any]
-
-
-class World(Protocol):
-    slides: list[Slide]
-    stores: dict[str, Any]
-    runs: dict[str, Any]
-    slide_scores: dict[tuple[str, int], dict[str, float]]
-    tile_scores: dict[tuple[str, int], dict[str, Any]]
-
-    def results(self, config: EvaluateConfig = ...) -> dict[str, Any]: ...
-
-
-class BuildWorld(Protocol):
-    def __call__(
-        self, slides: list[Slide], arms: dict[str, float], empty: Sequence[str] = ...
-    ) -> World: ...
-
 
 @dataclass(frozen=True)
 class StoredTruth:
@@ -54,10 +37,6 @@ class StoredTruth:
 
 
 ARMS = ("wd", "sd", "wd+macenko", "sd+macenko")
-
-
-def members(world: World, cohort: str) -> list[Slide]:
-    return [slide for slide in world.slides if slide.split == cohort]
 
 
 def test_cohorts_are_counted_and_marked(results: Results) -> None:

@@ -3,19 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
 import pytest
+from compared import BuildWorld, Results
 from jsonschema import Draft202012Validator, ValidationError
 
 from wsi_specdec.cohort import Slide
 from wsi_specdec.evaluation import results_schema
-
-Results = dict[str, Any]
-
-
-class World(Protocol):
-    def results(self) -> Results: ...
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +28,7 @@ def test_real_results_are_valid(results: Results, validator: Draft202012Validato
 
 
 def test_results_with_little_to_say_are_valid(
-    build_world: Callable[..., World], validator: Draft202012Validator
+    build_world: BuildWorld, validator: Draft202012Validator
 ) -> None:
     slides = [
         Slide(f"{split}{row}", Path("x.tif"), f"{split}{row}", label, split, site=site)

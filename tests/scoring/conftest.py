@@ -5,9 +5,9 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 import pytest
-import tifffile
 import torch
 from numpy.typing import ArrayLike, NDArray
+from tiff_slides import write_slide
 from torch import nn
 
 from wsi_specdec.models import ModelSpec, build_classifier, save_model
@@ -114,15 +114,6 @@ def make_slide(tmp_path: Path) -> Callable[..., Path]:
             )
         path = tmp_path / "slides" / f"{name}.tif"
         path.parent.mkdir(exist_ok=True)
-        tifffile.imwrite(
-            path,
-            image,
-            tile=(128, 128),
-            photometric="rgb",
-            compression="zlib",
-            resolution=(1e4 / mpp, 1e4 / mpp),
-            resolutionunit="CENTIMETER",
-        )
-        return path
+        return write_slide(path, image, mpp=mpp, tile=128)
 
     return make

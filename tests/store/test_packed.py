@@ -19,7 +19,6 @@ from wsi_specdec.store import (
     open_stores,
     packed_images,
     read_index,
-    tile_encoder,
 )
 
 SIZE = 16
@@ -176,7 +175,7 @@ def test_an_empty_store_can_be(tmp_path: Path) -> None:
 def test_stored_bytes_are_those_of_the_encoder(tmp_path: Path, codec: str) -> None:
     assert codec in {"jpeg", "lossless"}
     tiles = tiles_of(3)
-    encode = tile_encoder(codec, 90)  # type: ignore[arg-type]
+    encode = PackedStoreWriter.encoder(codec, 90)  # type: ignore[arg-type]
     attributes = {"slide_id": "s", "packed": True, "tile_size_level0_px": SIZE}
     with PackedStoreWriter(
         tmp_path / "s.zarr",

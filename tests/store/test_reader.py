@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import google_crc32c
-import imagecodecs
 import numpy as np
 import pytest
 import zarr
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wsi_specdec.errors import StoreError
-from wsi_specdec.store import TileStore, TileStoreWriter, find_stores, open_store, store_path
+from wsi_specdec.store import TileStore, find_stores, open_store, store_path
 from wsi_specdec.store.shards import Shard
 
 MakeTiles = Callable[[int, int], NDArray[np.uint8]]
@@ -214,7 +213,7 @@ def test_another_schema_is_refused(store: TileStore) -> None:
 
 def test_another_codec_is_refused(store: TileStore) -> None:
     path = store.path / "tiles" / "zarr.json"
-    path.write_text(path.read_text().replace('"zstd"', '"gzip"'))
+    path.write_text(path.read_text().replace('"blosc"', '"gzip"'))
     with pytest.raises(StoreError, match="encoded by"):
         open_store(store.path)
 
@@ -261,20 +260,6 @@ def test_a_folder_without_stores_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no tile stores") as caught:
         find_stores(tmp_path / "run")
     assert str(tmp_path / "run") in str(caught.value)
-
-
-def test_a_lossless_tile_of_another_size_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "s.zarr"
-    attributes = {"slide_id": "s", "tile_size_level0_px": 16}
-    with TileStoreWriter(
-        path, n_tiles=2, tile_size=16, codec="lossless", attributes=attributes
-    ) as writer:
-        writer.append_encoded([bytes(imagecodecs.zstd_encode(b"\1" * n)) for n in (700, 800)])
-        writer.finish(np.zeros((2, 2)), np.zeros(2), np.zeros(2), {})
-    with pytest.raises(StoreError, match="700 bytes of pixels where 768 belong"):
-        open_store(path).read([0])
-    with pytest.raises(StoreError, match=r"tile 1 in .* is damaged"):
-        open_store(path).read([1])
 
 
 @pytest.mark.parametrize("codec", ["jpeg", "lossless"])

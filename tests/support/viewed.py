@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 import uvicorn
 from numpy.typing import NDArray
 
@@ -103,26 +102,6 @@ def tissue(height: int, width: int, seed: int) -> Image:
         noise = rng.integers(-18, 18, (-(-height // side), -(-width // side), 3))
         image += noise.repeat(side, axis=0).repeat(side, axis=1)[:height, :width]
     return np.clip(image, 0, 255).astype(np.uint8)
-
-
-def write_pyramid(path: Path, pixels: Image, downsamples: tuple[int, ...] = (1, 4)) -> Path:
-    """Write a tiled pyramid of averaged levels, 0.5 µm/px."""
-    with tifffile.TiffWriter(path) as writer:
-        for downsample in downsamples:
-            height, width = (side // downsample for side in pixels.shape[:2])
-            blocks = pixels[: height * downsample, : width * downsample]
-            level = blocks.reshape(height, downsample, width, downsample, 3).mean((1, 3))
-            writer.write(
-                np.rint(level).astype(np.uint8),
-                photometric="rgb",
-                tile=(64, 64),
-                compression="adobe_deflate",
-                resolutionunit="CENTIMETER",
-                resolution=(20_000 / downsample, 20_000 / downsample),
-                subfiletype=int(downsample > 1),
-                metadata=None,
-            )
-    return path
 
 
 def lattice(place: Box, tile: int) -> NDArray[np.int64]:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from tiff_slides import write_slide
 
 Image = NDArray[np.uint8]
 MakeSlide = Callable[..., Path]
@@ -32,25 +32,6 @@ def image() -> Image:
     return draw_tissue()
 
 
-def write_slide(path: Path, image: Image, mpp: float | None = 0.5, levels: int = 2) -> Path:
-    """Write a tiled pyramid that halves from level to level."""
-    with tifffile.TiffWriter(path) as tif:
-        for level in range(levels):
-            size = (image.shape[1] >> level, image.shape[0] >> level)
-            per_cm = None if mpp is None else 10_000 / (mpp * 2**level)
-            tif.write(
-                np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA)),
-                tile=(128, 128),
-                photometric="rgb",
-                compression="deflate",
-                subfiletype=int(level > 0),
-                resolution=None if per_cm is None else (per_cm, per_cm),
-                resolutionunit=None if per_cm is None else "CENTIMETER",
-                metadata=None,
-            )
-    return path
-
-
 @pytest.fixture
 def make_slide(tmp_path: Path, image: Image) -> MakeSlide:
     """Return a function that writes a slide of the given name, pixels, mpp and levels."""
@@ -59,7 +40,8 @@ def make_slide(tmp_path: Path, image: Image) -> MakeSlide:
         name: str = "a", pixels: Image | None = None, mpp: float | None = 0.5, levels: int = 2
     ) -> Path:
         shown = image if pixels is None else pixels
-        return write_slide(tmp_path / f"{name}.tif", shown, mpp, levels)
+        halved = tuple(2**level for level in range(levels))
+        return write_slide(tmp_path / f"{name}.tif", shown, mpp=mpp, tile=128, downsamples=halved)
 
     return make
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from leica import write_leica
+from tiff_slides import write_slide
 from viewed import (
     GLASS,
     GREEN,
@@ -16,7 +17,6 @@ from viewed import (
     score,
     serving,
     tissue,
-    write_pyramid,
 )
 
 from wsi_specdec.annotations import polygons_to_geojson, write_geojson
@@ -36,7 +36,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x, y = GREEN_TILE[0] - PLACE.x, GREEN_TILE[1] - PLACE.y
     scanned[y : y + TILE, x : x + TILE] = GREEN
     write_leica(slides / "offset.scn", scanned, GLASS, PLACE)
-    write_pyramid(slides / "plain.tif", tissue(700, 900, 1))
+    write_slide(slides / "plain.tif", tissue(700, 900, 1), downsamples=(1, 4))
     (slides / "broken.svs").write_text("no slide")
     rows = [
         Slide("broken", slides / "broken.svs", "c", 1, "internal"),

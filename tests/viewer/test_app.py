@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from tiff_slides import write_slide
 from viewed import (
     GLASS,
     GREEN,
@@ -16,7 +17,6 @@ from viewed import (
     Served,
     serving,
     tissue,
-    write_pyramid,
 )
 
 from wsi_specdec.errors import ManifestError
@@ -105,7 +105,7 @@ def test_what_a_slide_has_not_is_not_found(served: Served) -> None:
 def test_a_damaged_file_of_scores_is_told(run_dir: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     (folder / "scores").mkdir(parents=True)
-    write_pyramid(folder / "s.tif", tissue(128, 128, 0), (1,))
+    write_slide(folder / "s.tif", tissue(128, 128, 0))
     (folder / "scores" / "s.parquet").write_bytes(b"PAR1 and no more")
     with serving(folder) as served:
         key = slides(served)["s"]["key"]
@@ -115,7 +115,7 @@ def test_a_damaged_file_of_scores_is_told(run_dir: Path, tmp_path: Path) -> None
 
 
 def test_a_folder_of_slides_has_no_scores(tmp_path: Path) -> None:
-    write_pyramid(tmp_path / "a.tif", tissue(128, 128, 0), (1,))
+    write_slide(tmp_path / "a.tif", tissue(128, 128, 0))
     (tmp_path / "b.svs").write_text("no slide")
     catalogue = read_catalogue(tmp_path)
     assert list(catalogue.sources) == []
@@ -130,7 +130,7 @@ def test_a_folder_without_slides_is_refused(tmp_path: Path) -> None:
 
 
 def test_arms_and_seeds_are_sources(run_dir: Path, tmp_path: Path) -> None:
-    write_pyramid(tmp_path / "a.tif", tissue(64, 64, 0), (1,))
+    write_slide(tmp_path / "a.tif", tissue(64, 64, 0))
     for arm in ("sd/seed-0", "sd/seed-1", "wd/seed-0"):
         (tmp_path / "arms" / arm / "scores").mkdir(parents=True)
     (tmp_path / "arms" / "notes").mkdir()
@@ -139,9 +139,9 @@ def test_arms_and_seeds_are_sources(run_dir: Path, tmp_path: Path) -> None:
 
 
 def test_a_key_changes_with_the_file(tmp_path: Path) -> None:
-    write_pyramid(tmp_path / "a.tif", tissue(64, 64, 0), (1,))
+    write_slide(tmp_path / "a.tif", tissue(64, 64, 0))
     (first,) = read_catalogue(tmp_path).entries
-    write_pyramid(tmp_path / "a.tif", tissue(64, 128, 0), (1,))
+    write_slide(tmp_path / "a.tif", tissue(64, 128, 0))
     (second,) = read_catalogue(tmp_path).entries
     assert first != second
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from viewed import tissue, write_pyramid
+from tiff_slides import write_slide
+from viewed import tissue
 
 from wsi_specdec.errors import SlideNotFoundError
 from wsi_specdec.geometry import Size
@@ -72,7 +73,7 @@ def is_closed(reader: SlideReader) -> bool:
 
 @pytest.fixture
 def slide(tmp_path: Path) -> Path:
-    return write_pyramid(tmp_path / "s.tif", tissue(128, 128, 0), (1,))
+    return write_slide(tmp_path / "s.tif", tissue(128, 128, 0))
 
 
 def test_a_slide_is_opened_once_for_all_threads(slide: Path) -> None:
@@ -126,6 +127,6 @@ def test_a_slide_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
     pool, opening = ReaderPool(1), Opening(tmp_path / "late.tif")
     with pytest.raises(SlideNotFoundError), pool.borrow("a", opening):
         pass
-    write_pyramid(tmp_path / "late.tif", tissue(64, 64, 0), (1,))
+    write_slide(tmp_path / "late.tif", tissue(64, 64, 0))
     with pool.borrow("a", opening) as opened:
         assert opened.reader().info.level_sizes == (Size(64, 64),)

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from viewed import tissue, write_pyramid
+from tiff_slides import write_slide
+from viewed import tissue
 
 from wsi_specdec.cli.app import make_app
 from wsi_specdec.errors import ConfigError, ManifestError
@@ -21,7 +22,7 @@ VIEW = [sys.executable, "-m", "wsi_specdec", "view"]
 
 
 def test_it_prints_its_address_serves_and_ends_with_ctrl_c(tmp_path: Path) -> None:
-    write_pyramid(tmp_path / "a.tif", tissue(64, 64, 0), (1,))
+    write_slide(tmp_path / "a.tif", tissue(64, 64, 0))
     (tmp_path / "b.svs").write_text("no slide")
     with subprocess.Popen(
         [*VIEW, str(tmp_path), "--port", "0", "--quiet"],

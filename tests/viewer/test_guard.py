@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from viewed import Served, serving, tissue, write_pyramid
+from tiff_slides import write_slide
+from viewed import Served, serving, tissue
 
 from wsi_specdec.viewer import is_loopback
 from wsi_specdec.viewer.assets import load_assets
@@ -109,7 +110,7 @@ def test_the_key_becomes_a_cookie_that_other_pages_cannot_use(served: Served) ->
 
 
 def test_viewers_side_by_side_keep_their_own_cookies(served: Served, tmp_path: Path) -> None:
-    write_pyramid(tmp_path / "a.tif", tissue(64, 64, 0), (1,))
+    write_slide(tmp_path / "a.tif", tissue(64, 64, 0))
     with serving(tmp_path, key="another") as other:
         both = {"cookie": f"{other.cookie}; {served.cookie}"}
         assert other.cookie.partition("=")[0] != served.cookie.partition("=")[0]

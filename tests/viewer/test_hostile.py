@@ -8,7 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from viewed import Served, serving, tissue, write_pyramid
+from tiff_slides import write_slide
+from viewed import Served, serving, tissue
 
 REQUESTS = 1000
 SECRET = b"TOP-SECRET-CONTENT"
@@ -76,10 +77,10 @@ def fenced(tmp_path: Path) -> Iterator[tuple[Served, Path]]:
     """Serve a folder beside secrets, one of them a slide."""
     folder = tmp_path / "open"
     folder.mkdir()
-    write_pyramid(folder / "a.tif", tissue(700, 900, 0))
+    write_slide(folder / "a.tif", tissue(700, 900, 0), downsamples=(1, 4))
     (tmp_path / "secret.txt").write_bytes(SECRET)
     (folder / "manifest.csv").write_bytes(SECRET)
-    write_pyramid(tmp_path / "secret.tif", tissue(64, 64, 1), (1,))
+    write_slide(tmp_path / "secret.tif", tissue(64, 64, 1))
     with serving(folder) as served:
         yield served, tmp_path
 

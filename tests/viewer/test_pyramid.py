@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from leica import write_leica
 from numpy.typing import NDArray
-from viewed import GLASS, PLACE, tissue, write_pyramid
+from tiff_slides import write_slide
+from viewed import GLASS, PLACE, tissue
 
 from wsi_specdec.geometry import Size
 from wsi_specdec.slides import SlideReader, open_slide, read_overview
@@ -86,7 +87,7 @@ def test_every_level_is_the_slide_averaged(tmp_path: Path, downsamples: tuple[in
     # Edges of a third's pixels are not those of ours.
     exact = 3 not in downsamples
     pixels = tissue(768, 1152, 5) if exact else smooth(768, 1152)
-    with open_slide(write_pyramid(tmp_path / "s.tif", pixels, downsamples)) as reader:
+    with open_slide(write_slide(tmp_path / "s.tif", pixels, downsamples=downsamples)) as reader:
         pyramid = Pyramid(Size(1152, 768), 64)
         assert pyramid.top == 5
         for level in range(pyramid.top + 1):
@@ -106,7 +107,7 @@ def test_a_slide_of_one_level_is_never_read_whole(
     # Coarse tiles come from the overview, and those between it and level 0 are joined.
     monkeypatch.setattr(module, "OVERVIEW_PX", 32)
     pixels = smooth(1024, 1536)
-    with open_slide(write_pyramid(tmp_path / "s.tif", pixels, (1,))) as reader:
+    with open_slide(write_slide(tmp_path / "s.tif", pixels)) as reader:
         pyramid = Pyramid(Size(1536, 1024), 32)
         read: list[int] = []
         inner = reader.read_region

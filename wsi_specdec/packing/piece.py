@@ -14,7 +14,7 @@ from wsi_specdec.images import open_image
 from wsi_specdec.packing.patients import pseudonym
 from wsi_specdec.packing.square import to_square
 from wsi_specdec.runner import TaskResult
-from wsi_specdec.store import tile_encoder
+from wsi_specdec.store import PackedStoreWriter
 
 _PIECE_SUFFIX: Final = ".piece"
 _LENGTH_BYTES: Final = 8
@@ -113,7 +113,7 @@ def pack_image(job: PieceJob) -> TaskResult:
             asked=job.salt is not None,
             patient=pseudonym(picture.patient_id or "", job.salt or b"") if named else None,
             view=picture.view,
-            chunk=tile_encoder(config.codec, config.jpeg_quality)(tile),
+            chunk=PackedStoreWriter.encoder(config.codec, config.jpeg_quality)(tile),
         ),
     )
     return TaskResult("done", tiles=1)

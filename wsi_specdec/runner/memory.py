@@ -22,11 +22,15 @@ _STATUS = Path("/proc/self/status")
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _WATCH_SECONDS = 0.1
-# M_MMAP_THRESHOLD of malloc.h: larger pieces are mapped each by itself.
+# Of malloc.h: M_MMAP_THRESHOLD, above which pieces are mapped each by itself, and
+# M_TRIM_THRESHOLD, the free end of the heap up to which it is kept for the next piece.
 _MMAP_THRESHOLD = -3
+_TRIM_THRESHOLD = -1
 # M_ARENA_MAX: heaps that threads have for themselves, each of which keeps what is freed in it.
 _ARENA_MAX = -8
 _LARGE_BYTES = 2_000_000
+# More than a few tiles: else each would be taken from the system and given back, page by page.
+_KEPT_BYTES = 8 << 20
 
 
 def hand_back_memory() -> None:
@@ -39,6 +43,7 @@ def hand_back_memory() -> None:
         glibc = ctypes.CDLL(None)
         glibc.mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
         glibc.mallopt(_ARENA_MAX, 1)
+        glibc.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
         glibc.malloc_trim(0)
 
 

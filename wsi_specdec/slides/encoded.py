@@ -5,10 +5,12 @@ help. Pixels are those that the level's reader gives.
 """
 
 import os
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -44,7 +46,8 @@ Buffer = bytes | memoryview
 class EncodedLevel:
     """Direct access to the compressed tiles of one level. Cheap to hold, and picklable.
 
-    Tiles are named by their index in row-major order: row * `columns` + column.
+    Tiles are named by their index in row-major order: row * `columns` + column. The file stays
+    open from the first reading until this is let go of.
 
     Attributes
     ----------
@@ -80,6 +83,9 @@ class EncodedLevel:
     compression: Compression
     predictor: int = 1
     form: JpegForm | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def quality(self) -> int | None:
@@ -196,12 +202,21 @@ class EncodedLevel:
         starts, counts = self._located(indices)
         order = np.argsort(starts, kind="stable")
         ends = starts + counts
-        with self.path.open("rb", buffering=0) as file:
-            for first, last in _reads(starts[order], ends[order]):
-                numbers = order[first : last + 1]
-                base, stop = int(starts[numbers[0]]), int(ends[numbers].max())
-                data = memoryview(_pread(file.fileno(), base, stop - base, self.path))
-                yield _Part(data, numbers, starts[numbers] - base, ends[numbers] - base)
+        for first, last in _reads(starts[order], ends[order]):
+            numbers = order[first : last + 1]
+            base, stop = int(starts[numbers[0]]), int(ends[numbers].max())
+            data = memoryview(_pread(self._file.descriptor, base, stop - base, self.path))
+            yield _Part(data, numbers, starts[numbers] - base, ends[numbers] - base)
+
+    @cached_property
+    def _file(self) -> "_File":
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            msg = f"cannot read the slide {self.path}: {error.strerror}"
+            raise SlideReadError(msg) from error
+        weakref.finalize(self, os.close, descriptor).atexit = False
+        return _File(descriptor, os.fstat(descriptor).st_size)
 
     def _checked_end(self, data: Buffer, index: int) -> int:
         stream = bytes(data)
@@ -234,11 +249,7 @@ class EncodedLevel:
     def _located(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Offsets and counts, (n,), of tiles that can be where the tables say."""
         offsets, counts = self.offsets.ravel()[indices], self.counts.ravel()[indices]
-        try:
-            size = np.uint64(self.path.stat().st_size)
-        except OSError as error:
-            msg = f"cannot read the slide {self.path}: {error.strerror}"
-            raise SlideReadError(msg) from error
+        size = np.uint64(self._file.size)
         limit = np.uint64(6 * self.tile.area + _SLACK_BYTES)
         # In this order, since the sum of two damaged numbers may wrap round.
         wrong = (counts > limit) | (offsets > size) | (offsets + counts > size)
@@ -254,6 +265,13 @@ class EncodedLevel:
             f"cannot read the file's tile in column {column}, row {row} of level {self.level} of "
             f"{self.path}: {error}; the file is corrupt or truncated"
         )
+
+
+class _File(NamedTuple):
+    """An open file, and its bytes when it was opened."""
+
+    descriptor: int
+    size: int
 
 
 @dataclass(frozen=True, eq=False)

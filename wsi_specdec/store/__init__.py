@@ -24,7 +24,7 @@ from wsi_specdec.store.packed import (
 )
 from wsi_specdec.store.reader import TileStore, find_stores, open_store, store_path
 from wsi_specdec.store.scores import read_scores, read_scores_metadata, scores_path, write_scores
-from wsi_specdec.store.writer import TileStoreWriter, tile_encoder
+from wsi_specdec.store.writer import TileStoreWriter
 
 __all__ = [
     "BatchReader",
@@ -56,6 +56,5 @@ __all__ = [
     "read_scores_metadata",
     "scores_path",
     "store_path",
-    "tile_encoder",
     "write_scores",
 ]

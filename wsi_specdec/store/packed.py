@@ -26,6 +26,7 @@ from wsi_specdec.keys import (
     PATIENT_ID,
     STAIN_APPLIED,
 )
+from wsi_specdec.store.lossless import ZSTD
 from wsi_specdec.store.reader import TileStore, find_stores, open_store
 from wsi_specdec.store.schema import MPP, PACKED, SLIDE_ID, TILE_SIZE_LEVEL0
 from wsi_specdec.store.shards import Located
@@ -62,6 +63,8 @@ class PackedIndex:
 
 class PackedStoreWriter(TileStoreWriter):
     """Writes a packed store; as `TileStoreWriter`, but for what `finish_packed` takes."""
+
+    lossless = ZSTD
 
     def finish_packed(self, index: PackedIndex, label: ArrayLike) -> None:
         """Write who the images are, and mark the store complete.
@@ -282,7 +285,7 @@ def encoded_tile(store: TileStore, number: int) -> list[bytes]:
 def _image(base: TileStore, row: int, name: str, mark: str) -> PackedImage:
     own: dict[str, Any] = {SLIDE_ID: name, _SLIDE_FINGERPRINT: mark}
     attributes = MappingProxyType(ChainMap(own, dict(base.attributes)))
-    return PackedImage(base.path, attributes, base.layout, base.codec, base=base, row=row)
+    return PackedImage(base.path, attributes, base.layout, base.lossless, base=base, row=row)
 
 
 def _texts(store: TileStore, name: str) -> list[str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import imagecodecs
 import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +27,7 @@ from wsi_specdec.keys import (
 )
 from wsi_specdec.store.codec import JPEG_CODEC
 from wsi_specdec.store.jpeg import decode_jpeg
+from wsi_specdec.store.lossless import BY_NAME, Lossless
 from wsi_specdec.store.schema import (
     COMPLETE,
     MPP,
@@ -71,14 +71,14 @@ class TileStore:
         Its attributes, as the schema names them.
     layout
         Shape of the tiles and their shards.
-    codec
-        "jpeg" or "lossless".
+    lossless
+        How tiles are kept without loss; None where they are JPEGs.
     """
 
     path: Path
     attributes: Mapping[str, Any]
     layout: TileLayout
-    codec: Literal["jpeg", "lossless"]
+    lossless: Lossless | None = field(repr=False)
     _owner: int = field(default_factory=lambda: next(_owners), repr=False)
 
     def __reduce__(self) -> tuple[Callable[..., "TileStore"], tuple[Any, ...]]:
@@ -86,6 +86,11 @@ class TileStore:
 
     def __len__(self) -> int:
         return self.layout.n_tiles
+
+    @property
+    def codec(self) -> Literal["jpeg", "lossless"]:
+        """How tiles are stored."""
+        return "jpeg" if self.lossless is None else "lossless"
 
     @property
     def slide_id(self) -> str:
@@ -232,7 +237,7 @@ class TileStore:
         return str(self.path / TILES)
 
     def _decode_tile(self, chunks: Sequence[bytes], out: NDArray[np.uint8]) -> None:
-        decode = decode_jpeg if self.codec == "jpeg" else _decode_zstd
+        decode = decode_jpeg if self.lossless is None else self.lossless.decode
         side, size = self.layout.chunks_per_side, self.layout.chunk_size
         if side == 1:
             decode(chunks[0], out)
@@ -284,8 +289,8 @@ def open_store(path: Path) -> TileStore:
         lacking = f"it lacks {', '.join(missing)}" if missing else "its writing was cut off"
         msg = f"the store {path} is incomplete: {lacking}; tile the slide again"
         raise StoreError(msg)
-    layout, codec = _tiles_metadata(path / TILES)
-    return TileStore(path, MappingProxyType(attributes), layout, codec)
+    layout, lossless = _tiles_metadata(path / TILES)
+    return TileStore(path, MappingProxyType(attributes), layout, lossless)
 
 
 def store_path(out: Path, slide_id: str) -> Path:
@@ -335,7 +340,7 @@ def _attributes(path: Path) -> dict[str, Any]:
     return dict(_read_metadata(path).get("attributes") or {})
 
 
-def _tiles_metadata(folder: Path) -> tuple[TileLayout, Literal["jpeg", "lossless"]]:
+def _tiles_metadata(folder: Path) -> tuple[TileLayout, Lossless | None]:
     metadata = _read_metadata(folder)
     try:
         n_tiles, tile_size = metadata["shape"][:2]
@@ -348,19 +353,8 @@ def _tiles_metadata(folder: Path) -> tuple[TileLayout, Literal["jpeg", "lossless
         msg = f"the tiles of {folder.parent} are not laid out as this version writes them"
         raise StoreError(msg) from error
     if names == (JPEG_CODEC,):
-        return layout, "jpeg"
-    if names == ("bytes", "zstd"):
-        return layout, "lossless"
+        return layout, None
+    if names[:-1] == ("bytes",) and names[-1] in BY_NAME:
+        return layout, BY_NAME[names[-1]]
     msg = f"the tiles of {folder.parent} are encoded by {names}, which this version cannot read"
     raise StoreError(msg)
-
-
-def _decode_zstd(data: bytes, out: NDArray[np.uint8]) -> None:
-    try:
-        length = len(imagecodecs.zstd_decode(data, out=out.data.cast("B")))
-    except imagecodecs.ZstdError as error:
-        msg = f"not a readable zstd frame: {error}"
-        raise ValueError(msg) from error
-    if length != out.size:
-        msg = f"{length} bytes of pixels where {out.size} belong"
-        raise ValueError(msg)

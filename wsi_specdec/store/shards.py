@@ -46,8 +46,8 @@ class ShardWriter:
     ) -> None:
         """Add chunks, (n,) numbers of the shard's own, each with `prefix` in front of it."""
         lengths = np.fromiter(map(len, chunks), np.uint64, len(chunks)) + np.uint64(len(prefix))
-        ends = np.uint64(self._offset) + np.cumsum(lengths, dtype=np.uint64)
-        self._index[numbers] = np.stack([ends - lengths, lengths], axis=1)
+        self._index[numbers, 0] = np.uint64(self._offset) + lengths.cumsum() - lengths
+        self._index[numbers, 1] = lengths
         pieces = [piece for chunk in chunks for piece in (prefix, chunk)] if prefix else chunks
         for start in range(0, len(pieces), _PIECES_A_CALL):
             _write_all(self._file.fileno(), pieces[start : start + _PIECES_A_CALL])

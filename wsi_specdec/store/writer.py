@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import imagecodecs
 import numpy as np
 import zarr
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from zarr.codecs import BytesCodec, ZstdCodec
+from zarr.codecs import BytesCodec
 
 from wsi_specdec.config import TileConfig
 from wsi_specdec.errors import StoreError
@@ -21,14 +20,13 @@ from wsi_specdec.files import atomic_path
 from wsi_specdec.keys import COORDS, LABEL, QUALITY, TILES, TISSUE_FRACTION
 from wsi_specdec.store.codec import JpegCodec
 from wsi_specdec.store.jpeg import encode_jpeg
+from wsi_specdec.store.lossless import LZ4, Lossless
 from wsi_specdec.store.schema import COMPLETE, check_attributes, plan_layout, shard_name
 from wsi_specdec.store.shards import ShardWriter
 from wsi_specdec.store.unfinished import UnfinishedGroup
 
 Codec = Literal["jpeg", "lossless"]
 
-# Level 1: pixels of tissue hardly shrink further at any speed.
-_ZSTD_LEVEL = 1
 _DEFAULTS = TileConfig()
 
 
@@ -72,6 +70,15 @@ class TileStoreWriter(UnfinishedGroup):
     >>> folder.cleanup()
     """
 
+    lossless: ClassVar[Lossless] = LZ4
+
+    @classmethod
+    def encoder(cls, codec: Codec, jpeg_quality: int) -> Callable[[NDArray[np.uint8]], bytes]:
+        """Return what encodes a tile, or a chunk of one, as stores of that codec hold it."""
+        if codec == "jpeg":
+            return partial(encode_jpeg, quality=jpeg_quality)
+        return cls.lossless.encode
+
     def __init__(  # noqa: PLR0913 - named settings, most with a default
         self,
         path: Path,
@@ -90,7 +97,7 @@ class TileStoreWriter(UnfinishedGroup):
         self._codec = codec
         self._quality = jpeg_quality
         self._attributes = check_attributes(attributes, tile_size)
-        self._encode = tile_encoder(codec, jpeg_quality)
+        self._encode = self.encoder(codec, jpeg_quality)
         self._missing = np.ones(n_tiles * self._layout.chunks_per_tile, np.bool_)
         self._chunks = 0
         self._open: dict[int, tuple[ExitStack, ShardWriter]] = {}
@@ -148,7 +155,7 @@ class TileStoreWriter(UnfinishedGroup):
         Parameters
         ----------
         chunks
-            Complete JPEGs (or zstd frames where lossless) of `chunk_size` by `chunk_size`
+            Complete JPEGs (or what `lossless` encodes) of `chunk_size` by `chunk_size`
             pixels; those of a tile in row-major order. Their pixels are not checked.
 
         Raises
@@ -269,14 +276,14 @@ class TileStoreWriter(UnfinishedGroup):
             raise StoreError(msg)
         if not len(numbers):
             return
-        inside = 0 <= numbers.min() <= numbers.max() < len(self._missing)
-        repeated = (np.diff(np.sort(numbers)) == 0).any()
+        inside = numbers.min() >= 0 and numbers.max() < len(self._missing)
+        repeated = len(set(numbers.tolist())) < len(numbers)
         if not inside or repeated or not self._missing[numbers].all():
             tiles = sorted(set((numbers // self._layout.chunks_per_tile).tolist()))
             msg = f"{self.path} takes each of its {self._layout.n_tiles} tiles once, got {tiles}"
             raise StoreError(msg)
         shards = numbers // self._layout.chunks_per_shard
-        ends = [*(np.flatnonzero(np.diff(shards)) + 1).tolist(), len(numbers)]
+        ends = [*((shards[1:] != shards[:-1]).nonzero()[0] + 1).tolist(), len(numbers)]
         for start, end in pairwise([0, *ends]):
             part = slice(start, end)
             self._put(int(shards[start]), numbers[part], chunks[part], prefix)
@@ -315,7 +322,7 @@ class TileStoreWriter(UnfinishedGroup):
             chunks=(1, layout.chunk_size, layout.chunk_size, 3),
             shards=(layout.tiles_per_shard, layout.tile_size, layout.tile_size, 3),
             serializer=JpegCodec(quality=self._quality) if jpeg else BytesCodec(),
-            compressors=None if jpeg else ZstdCodec(level=_ZSTD_LEVEL),
+            compressors=None if jpeg else self.lossless.codec,
             filters=None,
             fill_value=0,
         )
@@ -335,10 +342,3 @@ class TileStoreWriter(UnfinishedGroup):
             msg = f"{name} of {self.path} must have the shape {shape}, got {data.shape}"
             raise StoreError(msg)
         group.create_array(name, data=data, chunks=(max(1, shape[0]), *shape[1:]))
-
-
-def tile_encoder(codec: Codec, quality: int) -> Callable[[NDArray[np.uint8]], bytes]:
-    """Return what encodes a tile, or a chunk of one, as stores of that codec hold it."""
-    if codec == "jpeg":
-        return partial(encode_jpeg, quality=quality)
-    return lambda tile: bytes(imagecodecs.zstd_encode(tile.tobytes(), level=_ZSTD_LEVEL))

@@ -1,6 +1,7 @@
 """Pixels of tiles by decoding the file's own tiles, each once where memory allows."""
 
 import threading
+from collections.abc import Collection
 from concurrent.futures import Future
 
 import numpy as np
@@ -76,32 +77,41 @@ class DecodedTiles:
 
     def _decoded(self, indices: list[int]) -> dict[int, Image]:
         """Decode tiles, or take them from who decodes them already."""
-        mine: list[int] = []
-        found: dict[int, Future[Image]] = {}
+        alone: list[int] = []
+        mine: dict[int, Future[Image]] = {}
+        others: dict[int, Future[Image]] = {}
         with self._lock:
             for index in indices:
-                if index not in self._shared:
-                    self._shared[index] = Future()
-                    mine.append(index)
-                found[index] = self._shared[index]
+                if index in self._shared:
+                    others[index] = self._shared[index]
+                elif self._uses[index - self._first] > 1:
+                    self._shared[index] = mine[index] = Future()
+                else:
+                    alone.append(index)
         # Own ones first, and only then those of others: no two threads wait for one another.
-        self._decode({index: found[index] for index in mine})
-        pixels = {index: future.result() for index, future in found.items()}
-        self._release(indices, mine)
+        pixels = self._decode(alone, mine)
+        pixels |= {index: future.result() for index, future in others.items()}
+        self._release([*mine, *others], mine)
         return pixels
 
-    def _decode(self, wanted: dict[int, Future[Image]]) -> None:
+    def _decode(self, alone: list[int], shared: dict[int, Future[Image]]) -> dict[int, Image]:
+        """Decode tiles that this run alone needs, and those that others may wait for."""
+        wanted = [*alone, *shared]
+        pixels = {}
         try:
-            views = self._level.read(np.fromiter(wanted, np.int64, len(wanted)))
-            for view, (index, future) in zip(views, wanted.items(), strict=True):
-                future.set_result(self._level.decode_bytes(view, index))
+            views = self._level.read(np.array(wanted, np.int64))
+            for view, index in zip(views, wanted, strict=True):
+                pixels[index] = self._level.decode_bytes(view, index)
+                if index in shared:
+                    shared[index].set_result(pixels[index])
         except BaseException as error:
-            for future in wanted.values():
+            for future in shared.values():
                 if not future.done():
                     future.set_exception(error)
             raise
+        return pixels
 
-    def _release(self, indices: list[int], mine: list[int]) -> None:
+    def _release(self, indices: list[int], mine: Collection[int]) -> None:
         """Forget tiles that no other run needs, and those for which there is no room."""
         nbytes = 3 * self._level.tile.area
         with self._lock:

@@ -71,7 +71,7 @@ def write_tiles(
     work = _worker(writer, path, plan.mpp_effective, quality=quality)
     names = (*(MEASURES if quality else ()), *((STAIN_STATUS,) if path.stained else ()))
     measures = np.empty((len(coords), len(names)), np.float32)
-    for part in in_order(work, runs, threads, waiting=threads):
+    for part in in_order(work, runs, threads, waiting=2 * threads):
         if not copies:
             writer.put_encoded(part.tiles, part.chunks)
             advance_tiles(len(part.tiles))

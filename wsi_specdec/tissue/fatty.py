@@ -160,10 +160,12 @@ def _fitted(
     for _ in range(_FIT_ROUNDS):
         inside = np.abs(values - fitted) < max(_CUT_SD * sd, 2 * _LEAST_SD)
         chosen = terms[inside]
-        # The normal equations will do: few well-scaled terms, many cells.
-        normal = chosen.T @ chosen + _RIDGE * np.eye(len(_POWERS))
-        coefficients = np.linalg.solve(normal, chosen.T @ values[inside])
-        fitted = terms @ coefficients
+        # The normal equations will do: few well-scaled terms, many cells. By einsum, since the
+        # threads of BLAS go on spinning long after so little work.
+        normal = np.einsum("ni,nj->ij", chosen, chosen) + _RIDGE * np.eye(len(_POWERS))
+        target = np.einsum("ni,n->i", chosen, values[inside])
+        coefficients = np.linalg.solve(normal, target)
+        fitted = np.einsum("ni,i->n", terms, coefficients)
         if inside.any():
             sd = float(np.std((values - fitted)[inside])) * _CUT_CORRECTION
     return coefficients, sd
