@@ -1,6 +1,7 @@
 """Gradient starvation itself: a linear system against theory, and two moons."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,17 +65,16 @@ def run(config: StarvationConfig, out: Path, workers: int) -> Path:
     Path
         The page.
     """
-    descents = linear_arms(config.linear)
-    jobs = [(config, descent) for descent in descents.values()]
-    linear = dict(zip(descents, in_processes(_run_linear, jobs, workers, "linear"), strict=True))
-    trainings = _trainings(config)
-    moons = dict(
-        zip(
-            trainings,
-            in_processes(train_on_moons, list(trainings.values()), workers, "moons"),
-            strict=True,
-        )
-    )
+    descents, trainings = linear_arms(config.linear), _trainings(config)
+    jobs: list[Callable[[], Any]] = [
+        *(partial(_run_linear, config, descent) for descent in descents.values()),
+        *(partial(train_on_moons, training) for training in trainings.values()),
+    ]
+    # By the same processes, which take seconds to start.
+    done = in_processes(_called, jobs, workers, "train")
+    first = len(descents)
+    linear: dict[str, LinearRun] = dict(zip(descents, done[:first], strict=True))
+    moons: dict[tuple[str, float, int], Trained] = dict(zip(trainings, done[first:], strict=True))
     found: dict[str, Any] = {
         "linear": describe_linear(linear, config),
         "moons": describe_moons(moons, config),
@@ -179,8 +179,11 @@ def over_seeds(
     }
 
 
-def _run_linear(job: tuple[StarvationConfig, Descent]) -> LinearRun:
-    config, descent = job
+def _called(job: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the job gives
+    return job()
+
+
+def _run_linear(config: StarvationConfig, descent: Descent) -> LinearRun:
     systems = systems_of(config)
     flat = [system for row in systems for system in row]
     seeds = [seed for seed, row in zip(config.seeds, systems, strict=True) for _ in row]
