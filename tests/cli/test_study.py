@@ -17,6 +17,8 @@ SMALL = {
     "moons": {"points": 40, "steps": 20, "weight_decays": [0.001, 0.01], "sd_coefs": [0.1, 1.0]},
     "full": {"linear": {"steps": 60}},
 }
+# A process takes seconds to start.
+ALONE = ("--workers", "1", "--quiet")
 
 
 def run(*words: str | Path) -> tuple[int, str]:
@@ -53,11 +55,11 @@ def test_a_study_writes_its_page_and_its_settings(tmp_path: Path, file: Path) ->
 
 def test_another_folder_is_asked_for_other_settings(tmp_path: Path, file: Path) -> None:
     out = tmp_path / "out"
-    assert run(file, "--out", out, "--quiet")[0] == 0
-    code, text = run(file, "--out", out, "--full", "--quiet")
+    assert run(file, "--out", out, *ALONE)[0] == 0
+    code, text = run(file, "--out", out, "--full", *ALONE)
     assert code != 0
     assert "linear.steps: 50 -> 60" in text
-    assert run(file, "--out", out, "--full", "--overwrite", "--quiet")[0] == 0
+    assert run(file, "--out", out, "--full", "--overwrite", *ALONE)[0] == 0
     linear = settings(out)["linear"]
     assert isinstance(linear, dict)
     assert linear["steps"] == 60
@@ -65,7 +67,7 @@ def test_another_folder_is_asked_for_other_settings(tmp_path: Path, file: Path) 
 
 def test_one_setting_is_set_by_its_name(tmp_path: Path, file: Path) -> None:
     out = tmp_path / "out"
-    assert run(file, "--out", out, "--set", "linear.steps=40", "--quiet")[0] == 0
+    assert run(file, "--out", out, "--set", "linear.steps=40", *ALONE)[0] == 0
     linear = settings(out)["linear"]
     assert isinstance(linear, dict)
     assert linear["steps"] == 40
