@@ -1,6 +1,10 @@
-"""Slow files go first, and a failed test is named the moment it fails."""
+"""What holds for all tests: slow files go first, and a failed test is named the moment it fails."""
+
+from collections.abc import Iterator
 
 import pytest
+
+from wsi_specdec.progress import set_quiet
 
 
 class _TellAtOnce:
@@ -27,3 +31,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that have slow tests: begun last, they would keep one worker alone."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """Let no command that was told to be quiet silence the next test."""
+    yield
+    set_quiet(quiet=False)
