@@ -36,7 +36,7 @@ demo: install ## run the built-in cohort through everything (OUT=folder, ARGS=mo
 	$(BIN)/wsi-specdec demo --out $(OUT) $(ARGS)
 
 test: install ## run the whole test suite, with coverage
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations 25 --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --durations 25 --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
 
 lint: install ## check style, imports between rooms, and the Dockerfiles
 	$(BIN)/ruff check .

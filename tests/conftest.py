@@ -1,4 +1,4 @@
-"""What holds for all tests: slow files go first, and a failed test is named the moment it fails."""
+"""What holds for all tests: a failed one is named the moment it fails, and none silences others."""
 
 from collections.abc import Iterator
 
@@ -24,13 +24,6 @@ def pytest_configure(config: pytest.Config) -> None:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_TellAtOnce(reporter), "tell_at_once")
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have slow tests: begun last, they would keep one worker alone."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True)
