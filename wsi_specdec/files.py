@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,19 @@ def fingerprint(path: Path, *, full: bool = False) -> str:
         handle.seek(-_BLOCK, os.SEEK_END)
         digest.update(handle.read(_BLOCK))
     return f"{size}-{digest.hexdigest()}"
+
+
+def open_for(owner: object, path: Path) -> int:
+    """Open a file for reading: its descriptor, which is closed when `owner` is let go of.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    weakref.finalize(owner, os.close, descriptor).atexit = False
+    return descriptor
 
 
 def remove_partials(folder: Path) -> None:

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +15,6 @@ from programs import run_group
 from tiff_slides import write_slide
 
 from wsi_specdec.cli import main
-from wsi_specdec.progress import set_quiet
 
 REPOSITORY = Path(__file__).parents[2]
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -59,9 +58,7 @@ def program() -> Program:
 
 
 @pytest.fixture
-def in_process(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Program]:
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
     """Run the program within this process, which has paid for importing torch already."""
 
     def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -75,8 +72,7 @@ def in_process(
         return subprocess.CompletedProcess(command, code, printed.out, printed.err)
 
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-    yield run
-    set_quiet(quiet=False)
+    return run
 
 
 @pytest.fixture(scope="session")

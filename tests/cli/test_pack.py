@@ -6,7 +6,6 @@ from image_files import save_grey
 from typer.testing import CliRunner
 
 from wsi_specdec.cli.app import make_app
-from wsi_specdec.progress import set_quiet
 from wsi_specdec.store import open_stores
 
 
@@ -19,10 +18,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def run(*words: str | Path) -> tuple[int, str]:
-    try:
-        done = CliRunner().invoke(make_app(["pack"]), ["pack", *map(str, words)])
-    finally:
-        set_quiet(quiet=False)
+    done = CliRunner().invoke(make_app(["pack"]), ["pack", *map(str, words)])
     return done.exit_code, done.output
 
 

@@ -8,7 +8,6 @@ import yaml
 from typer.testing import CliRunner
 
 from wsi_specdec.cli.app import make_app
-from wsi_specdec.progress import set_quiet
 
 SMALL = {
     "kind": "starvation",
@@ -22,10 +21,7 @@ ALONE = ("--workers", "1", "--quiet")
 
 
 def run(*words: str | Path) -> tuple[int, str]:
-    try:
-        done = CliRunner().invoke(make_app(["study"]), ["study", *map(str, words)])
-    finally:
-        set_quiet(quiet=False)
+    done = CliRunner().invoke(make_app(["study"]), ["study", *map(str, words)])
     text = str(done.exception) if done.exception and done.exit_code == 1 else ""
     return done.exit_code, done.output + text
 

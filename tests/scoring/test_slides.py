@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from wsi_specdec.cli import main
 from wsi_specdec.cohort import slides_from_paths
 from wsi_specdec.config import RunnerConfig, ScoreConfig, StainConfig, TileConfig
 from wsi_specdec.errors import ConfigError, ModelError
-from wsi_specdec.progress import set_quiet
 from wsi_specdec.runner import read_ledger
 from wsi_specdec.scoring import Members, cut_for, score_stores
 from wsi_specdec.stain import fit_store, merge_profiles
@@ -35,7 +34,7 @@ CONFIG = ScoreConfig(device="cpu", batch_size=16)
 
 
 @pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+def program(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run the command line within this process; returns its exit code."""
 
     def run(*arguments: str | Path) -> int:
@@ -45,8 +44,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
         return left.value.code if isinstance(left.value.code, int) else int(bool(left.value.code))
 
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-    yield run
-    set_quiet(quiet=False)
+    return run
 
 
 def through_a_store(

@@ -5,7 +5,6 @@ help. Pixels are those that the level's reader gives.
 """
 
 import os
-import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_specdec.errors import SlideReadError
+from wsi_specdec.files import open_for
 from wsi_specdec.geometry import Size
 from wsi_specdec.slides.encoded_jpeg import (
     EOI,
@@ -211,11 +211,10 @@ class EncodedLevel:
     @cached_property
     def _file(self) -> "_File":
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_for(self, self.path)
         except OSError as error:
             msg = f"cannot read the slide {self.path}: {error.strerror}"
             raise SlideReadError(msg) from error
-        weakref.finalize(self, os.close, descriptor).atexit = False
         return _File(descriptor, os.fstat(descriptor).st_size)
 
     def _checked_end(self, data: Buffer, index: int) -> int:

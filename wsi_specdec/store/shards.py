@@ -6,7 +6,6 @@ in row-major order, all ones where there is none, then the index's crc32c.
 
 import os
 import resource
-import weakref
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_specdec.errors import StoreError
+from wsi_specdec.files import open_for
 from wsi_specdec.store.schema import shard_name
 
 _EMPTY: Final = 2**64 - 1
@@ -73,11 +73,10 @@ class Shard:
 
     def __init__(self, path: Path, n_chunks: int) -> None:
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = open_for(self, path)
         except OSError as error:
             msg = f"cannot open the shard {path}: {error.strerror}; tile the slide again"
             raise StoreError(msg) from error
-        weakref.finalize(self, os.close, self._fd).atexit = False
         self.path = path
         self.index = _read_index(self._fd, path, n_chunks)
 
