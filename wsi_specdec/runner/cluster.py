@@ -9,7 +9,8 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from multiprocessing.util import Finalize
@@ -17,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from distributed import Client, Future, get_worker
+from distributed.client import ClosedClientError
 
 from wsi_specdec.config import RunnerConfig
 from wsi_specdec.errors import ConfigError
@@ -48,7 +50,7 @@ def run_on_cluster(
     Raises
     ------
     ConfigError
-        If no scheduler answers at `address`.
+        If no scheduler answers at `address`, or it is lost on the way.
     """
     with _connected(address) as client:
         queue = iter(tasks)
@@ -61,23 +63,26 @@ def run_on_cluster(
         wanted = _Wanted(client)
         try:
             while True:
-                for task in islice(queue, max(0, wanted.tasks() - len(running))):
-                    future: Future[Report] = client.submit(
-                        run_in_process, function, task, runner, topic, pure=False
-                    )
-                    running[future] = task
-                    future.add_done_callback(ended.put)  # type: ignore[no-untyped-call]
+                with _asking(address):
+                    for task in islice(queue, max(0, wanted.tasks() - len(running))):
+                        future: Future[Report] = client.submit(
+                            run_in_process, function, task, runner, topic, pure=False
+                        )
+                        running[future] = task
+                        future.add_done_callback(ended.put)  # type: ignore[no-untyped-call]
                 if not running:
                     return
                 done = _next(ended)
                 if any(future.status in _GONE for future in running):
-                    msg = f"lost the Dask scheduler at {address}; the same command resumes"
-                    raise ConfigError(msg)
+                    raise _lost(address)
                 if done is not None:
-                    yield running.pop(done), _report(done)
+                    with _asking(address):
+                        report = _report(done)
+                    yield running.pop(done), report
                 pulse(sum(under_way.get(task.slide_id, 0) for task in running.values()))
         finally:
-            client.cancel(list(running))
+            with suppress(ClosedClientError):
+                client.cancel(list(running))
 
 
 class _Wanted:
@@ -165,6 +170,19 @@ def _connected(address: str) -> Iterator[Any]:
         raise ConfigError(msg) from error
     with client:
         yield client
+
+
+@contextmanager
+def _asking(address: str) -> Iterator[None]:
+    """Tell of a scheduler that dies while it is asked."""
+    try:
+        yield
+    except (OSError, CancelledError, ClosedClientError) as error:
+        raise _lost(address) from error
+
+
+def _lost(address: str) -> ConfigError:
+    return ConfigError(f"lost the Dask scheduler at {address}; the same command resumes")
 
 
 def _report(future: Future[Report]) -> Report:
