@@ -157,7 +157,9 @@ def test_an_arm_with_attention_embeds_its_training_slides_and_does_not_call_them
     stores = {s.slide_id: store_of(tmp_path, s.slide_id, s.label or 0) for s in slides}
     mil = MilConfig(hidden=4, attention=2, epochs=2)
     config = PipelineConfig(
-        train=TrainConfig(model="test_resnet", epochs=1, batch_size=8, tensorboard=False),
+        train=TrainConfig(
+            model="test_resnet", epochs=1, batch_size=8, tensorboard=False, pictures=False
+        ),
         aggregate=AggregateConfig(pooling="mil", mil=mil),
     )
     cohort = Cohort(slides, stores, dict.fromkeys(stores, "done"), tmp_path / "stain")

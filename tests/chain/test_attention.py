@@ -34,6 +34,7 @@ CONFIG: dict[str, Any] = {
         "epochs": 1,
         "batch_size": 16,
         "tensorboard": False,
+        "pictures": False,
     },
     "arms": [{"name": "wd", "weight_decay": 0.05}, {"name": "sd", "sd_coef": 0.05}],
     "aggregate": {

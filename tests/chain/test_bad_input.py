@@ -63,23 +63,23 @@ def test_bad_slides_cost_themselves_alone(
 
 
 def test_a_slide_without_mpp_names_both_remedies(
-    tmp_path: Path, program: Program, make_slide: MakeSlide
+    tmp_path: Path, in_process: Program, make_slide: MakeSlide
 ) -> None:
     slide = make_slide(tmp_path / "nompp.tif", mpp=None)
     out = tmp_path / "out"
-    done = program("tile", slide, "--out", out, "--mpp", "1", "--tile-size", "128")
+    done = in_process("tile", slide, "--out", out, "--mpp", "1", "--tile-size", "128")
     assert done.returncode == 1
     assert "--slide-mpp" in done.stderr
     assert "column 'mpp'" in done.stderr
 
-    again = program(
+    again = in_process(
         "tile", slide, "--out", tmp_path / "flag", "--mpp", "1", "--tile-size", "128",
         "--slide-mpp", "0.5",
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
 
     (tmp_path / "slides.csv").write_text("path,mpp\nnompp.tif,0.5\n")
-    third = program(
+    third = in_process(
         "tile", tmp_path / "slides.csv", "--out", out, "--mpp", "1", "--tile-size", "128"
     )
     assert third.returncode == 0, third.stderr
@@ -95,14 +95,14 @@ def test_a_slide_without_mpp_names_both_remedies(
     ],
 )
 def test_wrong_use_starts_nothing(
-    tmp_path: Path, program: Program, content: str | None, message: str
+    tmp_path: Path, in_process: Program, content: str | None, message: str
 ) -> None:
     source = tmp_path / "empty"
     source.mkdir()
     if content is not None:
         source = tmp_path / "slides.csv"
         source.write_text(content)
-    done = program("tile", source, "--out", tmp_path / "out")
+    done = in_process("tile", source, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -110,32 +110,34 @@ def test_wrong_use_starts_nothing(
 
 
 def test_other_settings_into_one_folder_are_refused_and_named(
-    tmp_path: Path, program: Program, make_slide: MakeSlide
+    tmp_path: Path, in_process: Program, make_slide: MakeSlide
 ) -> None:
     slide = make_slide(tmp_path / "a.tif")
     out = tmp_path / "out"
-    assert program("tile", slide, "--out", out, "--mpp", "1").returncode == 0
-    done = program("tile", slide, "--out", out, "--mpp", "2")
+    assert in_process("tile", slide, "--out", out, "--mpp", "1").returncode == 0
+    done = in_process("tile", slide, "--out", out, "--mpp", "2")
     assert done.returncode == 2
     assert "mpp: 1.0 -> 2.0" in done.stderr
     assert "--overwrite" in done.stderr
-    assert program("tile", slide, "--out", out, "--mpp", "2", "--overwrite").returncode == 0
+    assert in_process("tile", slide, "--out", out, "--mpp", "2", "--overwrite").returncode == 0
 
 
-def test_a_setting_out_of_range_is_named(tmp_path: Path, program: Program) -> None:
-    done = program("tile", CMU, "--out", tmp_path / "out", "--tile-size", "64", "--overlap", "64")
+def test_a_setting_out_of_range_is_named(tmp_path: Path, in_process: Program) -> None:
+    done = in_process(
+        "tile", CMU, "--out", tmp_path / "out", "--tile-size", "64", "--overlap", "64"
+    )
     assert done.returncode == 2
     assert "overlap 64 must be smaller than tile_size 64" in done.stderr
 
 
-def test_the_vendor_slide_is_tiled_and_described(tmp_path: Path, program: Program) -> None:
+def test_the_vendor_slide_is_tiled_and_described(tmp_path: Path, in_process: Program) -> None:
     out = tmp_path / "out"
-    done = program("tile", CMU, "--out", out, "--mpp", "0.5", "--json")
+    done = in_process("tile", CMU, "--out", out, "--mpp", "0.5", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["tiles"] == int(ledger(out)["CMU-1-Small-Region"]["tiles"]) > 20
     thumbnail = cv2.imread(str(out / "previews/CMU-1-Small-Region.thumbnail.jpg"))
     assert thumbnail is not None
-    described = json.loads(program("info", CMU, "--json").stdout)
+    described = json.loads(in_process("info", CMU, "--json").stdout)
     assert described[0]["mpp"] == pytest.approx(0.499)
     assert described[0]["vendor"] == "aperio"
 

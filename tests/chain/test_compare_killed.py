@@ -29,6 +29,7 @@ CONFIG: dict[str, Any] = {
         "lr": 0.003,
         "labels": "slide",
         "checkpoint_minutes": 0,
+        "pictures": False,
     },
     "arms": [{"name": "wd", "weight_decay": 0.05}, {"name": "sd", "sd_coef": 0.05}],
     "evaluate": {"bootstrap": 100},

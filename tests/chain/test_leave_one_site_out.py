@@ -28,6 +28,7 @@ train:
   epochs: 1
   labels: tile
   tensorboard: false
+  pictures: false
   max_tiles_per_slide: 20
 arms:
   - {name: wd, weight_decay: 0.05, sd_coef: 0.0}

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,7 +18,7 @@ SMALL = {
     "full": {"linear": {"steps": 60}},
 }
 # A process takes seconds to start.
-ALONE = ("--workers", "1", "--quiet")
+ALONE = ("--workers", "1", "--json")
 
 
 def run(*words: str | Path) -> tuple[int, str]:
@@ -26,47 +27,26 @@ def run(*words: str | Path) -> tuple[int, str]:
     return done.exit_code, done.output + text
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "small.yaml"
-    path.write_text(yaml.safe_dump(SMALL), encoding="utf-8")
-    return path
+def settings(out: Path) -> Any:  # noqa: ANN401 - YAML
+    return yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
 
 
-def settings(out: Path) -> dict[str, object]:
-    loaded = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
-    assert isinstance(loaded, dict)
-    return loaded
-
-
-def test_a_study_writes_its_page_and_its_settings(tmp_path: Path, file: Path) -> None:
-    out = tmp_path / "out"
-    code, text = run(file, "--out", out, "--seeds", "3", "--workers", "1", "--json")
+def test_a_study_is_placed_by_flags_and_asked_for_other_settings(tmp_path: Path) -> None:
+    file, out = tmp_path / "small.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    code, text = run(file, "--out", out, "--seeds", "3", "--set", "linear.steps=40", *ALONE)
     assert code == 0, text
     assert json.loads(text) == {"out": str(out), "page": str(out / "page.md")}
     assert (out / "page.md").read_text(encoding="utf-8").startswith("#")
     assert json.loads((out / "results.json").read_text(encoding="utf-8"))["seeds"] == [3]
     assert settings(out)["seeds"] == [3]
+    assert settings(out)["linear"]["steps"] == 40
 
-
-def test_another_folder_is_asked_for_other_settings(tmp_path: Path, file: Path) -> None:
-    out = tmp_path / "out"
-    assert run(file, "--out", out, *ALONE)[0] == 0
     code, text = run(file, "--out", out, "--full", *ALONE)
     assert code != 0
-    assert "linear.steps: 50 -> 60" in text
+    assert "linear.steps: 40 -> 60" in text
     assert run(file, "--out", out, "--full", "--overwrite", *ALONE)[0] == 0
-    linear = settings(out)["linear"]
-    assert isinstance(linear, dict)
-    assert linear["steps"] == 60
-
-
-def test_one_setting_is_set_by_its_name(tmp_path: Path, file: Path) -> None:
-    out = tmp_path / "out"
-    assert run(file, "--out", out, "--set", "linear.steps=40", *ALONE)[0] == 0
-    linear = settings(out)["linear"]
-    assert isinstance(linear, dict)
-    assert linear["steps"] == 40
+    assert settings(out)["linear"]["steps"] == 60
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,7 @@ def test_one_command_from_the_folder_to_the_comparison(tmp_path: Path) -> None:
         f"out={tmp_path / 'out'}",
         "tile.mpp=2.0",
         "train.model=test_resnet",
+        "train.pictures=false",
         "train.epochs=1",
         "train.max_tiles_per_slide=8",
         "train.batch_size=16",

@@ -90,6 +90,7 @@ def test_slides_without_labels_are_compared_by_their_tiles(tmp_path: Path) -> No
         f"data={folder}",
         f"out={tmp_path / 'out'}",
         "train.model=test_resnet",
+        "train.pictures=false",
         "train.epochs=1",
         "train.max_tiles_per_slide=8",
         f"arms={arms}",

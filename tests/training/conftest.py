@@ -91,4 +91,6 @@ def cohort(written: Cohort) -> Cohort:
 
 @pytest.fixture
 def config() -> TrainConfig:
-    return TrainConfig(model="test_resnet", epochs=3, batch_size=16, lr=3e-3, sd_coef=0.01)
+    return TrainConfig(
+        model="test_resnet", epochs=3, batch_size=16, lr=3e-3, sd_coef=0.01, pictures=False
+    )

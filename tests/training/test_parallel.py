@@ -41,7 +41,7 @@ BASE = dict(
     model="test_vit", epochs=2, batch_size=15, lr=0.02, optimiser="sgd",
     augment={"colour": {"brightness": 0.2, "contrast": 0.2}},
     sd_coef=(0.05, 0.2), sd_gamma=(0.0, 0.5), balance_classes=False, class_weights="balanced",
-    average="ema", ema_decay=0.9, keep="best", clip_norm=1.0,
+    average="ema", ema_decay=0.9, keep="best", clip_norm=1.0, pictures=False,
 )
 
 def work_on(name, changes, stop=None):

@@ -63,6 +63,7 @@ def searching() -> TrainConfig:
         weight_decay="auto",
         search=SearchConfig(sd_coefs=(0.01, 0.1), weight_decays=DECAYS),
         tensorboard=False,
+        pictures=False,
     )
 
 

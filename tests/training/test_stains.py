@@ -46,7 +46,9 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 @pytest.fixture
 def config() -> TrainConfig:
-    return TrainConfig(model="test_resnet", epochs=1, batch_size=16, tensorboard=False)
+    return TrainConfig(
+        model="test_resnet", epochs=1, batch_size=16, tensorboard=False, pictures=False
+    )
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:

@@ -70,7 +70,7 @@ def changed(config: TrainConfig, **changes: object) -> TrainConfig:
 def test_an_easy_task_is_learned_and_everything_is_written(
     cohort: Cohort, config: TrainConfig, tmp_path: Path
 ) -> None:
-    config = changed(config, epochs=6)
+    config = changed(config, epochs=6, pictures=True)
     out = run(cohort, tmp_path / "model", config)
     assert sorted(p.name for p in out.iterdir()) == [
         "MODEL_CARD.md",

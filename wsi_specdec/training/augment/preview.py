@@ -1,5 +1,6 @@
 """A picture of what augmentation does to tiles."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,9 @@ from wsi_specdec.files import atomic_path
 from wsi_specdec.training.augment.batch import augment
 from wsi_specdec.training.seeds import sample_keys
 
+# Of a tile, and of what stands above the tiles.
 _INCHES: Final = 1.2
+_HEADER: Final = 0.5
 
 
 def preview_augmentations(
@@ -37,15 +40,17 @@ def preview_augmentations(
         np.divide(tiles, 255, dtype=np.float32),
         *_drawn(torch.from_numpy(tiles), config, draws),
     ]
-    rows, columns = len(tiles), len(shown)
-    figure = Figure((_INCHES * columns, _INCHES * rows + 0.5), dpi=120, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for column, images in enumerate(shown):
-        for row, image in enumerate(images):
-            axes[row, column].imshow(image, vmin=0, vmax=1, interpolation="nearest")
-            axes[row, column].set_axis_off()
-    axes[0, 0].set_title("tile", fontsize=8)
-    figure.suptitle(described(config.augment), fontsize=8)
+    sheet = _sheet(shown)
+    height = _INCHES * len(tiles)
+    figure = Figure((_INCHES * len(shown), height + _HEADER), dpi=120)
+    axes = figure.add_axes((0, 0, 1, height / (height + _HEADER)))
+    axes.imshow(sheet, interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+    top = 1 - 0.1 * _HEADER / (height + _HEADER)
+    figure.text(0.5, top, described(config.augment), ha="center", va="top", fontsize=8)
+    figure.text(
+        0.5 / len(shown), axes.get_position().y1, "tile", ha="center", va="bottom", fontsize=8
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
@@ -59,6 +64,19 @@ def described(plan: AugmentConfig) -> str:
         if isinstance(values, dict) and values["probability"] > 0
     ]
     return " · ".join((["flips"] if plan.flips else []) + often) or "no augmentation"
+
+
+def _sheet(columns: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Lay images out on white, a column each: one picture, since axes take long to draw."""
+    rows, side = columns[0].shape[:2]
+    inset = max(1, side // 32)
+    cell = side + 2 * inset
+    sheet = np.ones((rows * cell, len(columns) * cell, 3), np.float32)
+    for column, images in enumerate(columns):
+        for row, image in enumerate(images):
+            top, left = row * cell + inset, column * cell + inset
+            sheet[top : top + side, left : left + side] = image
+    return sheet
 
 
 def _drawn(tiles: Tensor, config: TrainConfig, draws: int) -> list[NDArray[np.float32]]:
