@@ -24,7 +24,7 @@ from wsi_specdec.evaluation import SeedRun, evaluate
 from wsi_specdec.intake import listed, stores_of, take_in, with_classes, with_splits
 from wsi_specdec.runner import LedgerSummary, read_states
 from wsi_specdec.scoring import score_stores
-from wsi_specdec.steps import train_model
+from wsi_specdec.steps.train import train_model
 from wsi_specdec.store import open_stores
 from wsi_specdec.store.calls import write_calls
 

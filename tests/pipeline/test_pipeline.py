@@ -26,7 +26,7 @@ from wsi_specdec.errors import (
 )
 from wsi_specdec.models import ModelSpec, build_classifier, save_model
 from wsi_specdec.pipeline import run_pipeline, run_process
-from wsi_specdec.steps import aggregate_scores
+from wsi_specdec.steps.aggregate import aggregate_scores
 
 Write = Callable[[str], Path]
 COMPLETE = """path,patient_id,label,split

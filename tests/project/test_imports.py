@@ -21,6 +21,8 @@ LIGHT_ROOMS = (
     "runner",
     "slides",
     "stain",
+    "steps.aggregate",
+    "steps.stain",
     "store",
     "tiling",
     "tissue",

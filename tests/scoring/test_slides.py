@@ -16,7 +16,7 @@ from wsi_specdec.errors import ConfigError, ModelError
 from wsi_specdec.runner import read_ledger
 from wsi_specdec.scoring import Members, cut_for, score_stores
 from wsi_specdec.stain import fit_store, merge_profiles
-from wsi_specdec.steps import score_folder, score_slides
+from wsi_specdec.steps.score import score_folder, score_slides
 from wsi_specdec.store import (
     TileStore,
     find_stores,

@@ -13,7 +13,7 @@ from wsi_specdec.config import RunnerConfig, ScoreConfig, TileConfig
 from wsi_specdec.errors import ConfigError
 from wsi_specdec.runner import read_ledger
 from wsi_specdec.scoring.spread import Ranks
-from wsi_specdec.steps import score_folder, score_slides
+from wsi_specdec.steps.score import score_folder, score_slides
 from wsi_specdec.store import TileStore, read_embeddings, read_scores
 
 MakeStore = Callable[..., TileStore]
@@ -82,7 +82,7 @@ def test_two_dask_workers_score_as_one_process_does(
 TORCHRUN = """
 import os, socket, sys
 import timm
-import wsi_specdec.steps
+import wsi_specdec.steps.score
 from wsi_specdec.cli import main
 with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))

@@ -19,7 +19,6 @@ from safetensors.torch import load
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from wsi_specdec import steps
 from wsi_specdec.cli.app import make_app
 from wsi_specdec.cohort import Slide, write_manifest
 from wsi_specdec.config import (
@@ -31,6 +30,7 @@ from wsi_specdec.config import (
 )
 from wsi_specdec.errors import ConfigError, LeakError, NotEnoughDataError, SettingsMismatchError
 from wsi_specdec.models import load_model, load_spec, predict_logits
+from wsi_specdec.steps import train as step
 from wsi_specdec.store import TileStore
 from wsi_specdec.studies import ArmRun, arm_settings
 from wsi_specdec.training import search, train, train_searched
@@ -399,7 +399,7 @@ def test_the_command_takes_numbers_and_auto(
     expected: tuple[object, object],
 ) -> None:
     taken: list[TrainConfig] = []
-    monkeypatch.setattr(steps, "train_model", lambda *given, **_: taken.append(given[-1]))
+    monkeypatch.setattr(step, "train_model", lambda *given, **_: taken.append(given[-1]))
     where = ["--tiles", str(cohort.folder), "--manifest", "m.csv", "--out", str(tmp_path)]
     app(["train", *where, *flags])
     assert [(config.sd_coef, config.weight_decay) for config in taken] == [expected]

@@ -156,7 +156,7 @@ def aggregate(
     Example: wsi-specdec aggregate --scores run/scores --manifest slides.csv --out run
     --fit-on validation
     """
-    from wsi_specdec.steps import aggregate_scores
+    from wsi_specdec.steps.aggregate import aggregate_scores
 
     if (fit_on is None) == (aggregator is None):
         msg = "give either --fit-on SPLIT or --aggregator FOLDER"

@@ -20,10 +20,10 @@ def report(
 
     Example: wsi-specdec report demo
     """
-    from wsi_specdec.steps import rebuild_report
+    from wsi_specdec.report import report_config, write_report
 
     set_output(quiet=quiet, as_json=json)
-    path = rebuild_report(folder)
+    path = write_report(folder, report_config(folder))
     if json:
         print_json({"report": path})
     elif not quiet:

@@ -108,7 +108,7 @@ def score(
         raise ConfigError(msg)
     # Imported only where the verb runs: torch takes seconds.
     from wsi_specdec.scoring import is_first_process
-    from wsi_specdec.steps import score_folder, score_slides
+    from wsi_specdec.steps.score import score_folder, score_slides
 
     set_output(quiet=quiet, as_json=json)
     flags = {

@@ -69,7 +69,7 @@ def fit(
 
     Example: wsi-specdec stain fit --tiles run --manifest slides.csv --split train --out target.json
     """
-    from wsi_specdec.steps import fit_target
+    from wsi_specdec.steps.stain import fit_target
 
     set_output(quiet=quiet, as_json=json)
     made = fit_target(tiles, manifest, split, out, _settings(method, config, set_))
@@ -112,7 +112,7 @@ def apply(
 
     Example: wsi-specdec stain apply --tiles run --target target.json --out normalised
     """
-    from wsi_specdec.steps import apply_target
+    from wsi_specdec.steps.stain import apply_target
     from wsi_specdec.tiling.restained import Encoding
 
     set_output(quiet=quiet, as_json=json)

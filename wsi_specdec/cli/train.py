@@ -126,7 +126,7 @@ def train(
     Example: wsi-specdec train --tiles run --manifest slides.csv --out run/model
     --spectral-decoupling 0.05 --weight-decay 0
     """
-    from wsi_specdec.steps import train_model
+    from wsi_specdec.steps.train import train_model
 
     set_output(quiet=quiet)
     flags = {
