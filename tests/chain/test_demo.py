@@ -5,10 +5,10 @@ import json
 import math
 import subprocess
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import jsonschema
+from report_pages import Page
 
 from wsi_specdec.cohort import read_manifest
 from wsi_specdec.evaluation import results_schema
@@ -20,6 +20,8 @@ MakeSlide = Callable[..., Path]
 REPOSITORY = Path(__file__).parents[2]
 ARMS = {"wd", "sd", "wd+macenko", "sd+macenko"}
 COHORTS = {"validation", "internal", "external"}
+# Elements that load what their `src` names.
+LOADING = ("img", "script", "iframe", "source")
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -72,26 +74,16 @@ def test_a_patient_is_in_one_split_and_calls_cover_the_evaluated_slides(quick_de
 
 
 def test_the_report_is_one_file_that_loads_nothing(quick_demo: Path) -> None:
-    class Sources(HTMLParser):
-        def __init__(self) -> None:
-            super().__init__()
-            self.found: list[str] = []
-            self.without_text = 0
-
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            values = dict(attrs)
-            if tag in {"img", "script", "iframe", "source"} and values.get("src"):
-                self.found.append(values["src"] or "")
-            if tag == "link":
-                self.found.append(values.get("href") or "")
-            self.without_text += tag == "img" and not values.get("alt")
-
     text = (quick_demo / "report.html").read_text()
-    parser = Sources()
-    parser.feed(text)
-    assert len(parser.found) > 10
-    assert all(source.startswith("data:") for source in parser.found)
-    assert parser.without_text == 0
+    page = Page(text)
+    sources = [
+        *(each["href"] for each in page.attributes("link")),
+        *(each.get("src") for kind in LOADING for each in page.attributes(kind)),
+    ]
+    found = [source for source in sources if source]
+    assert len(found) > 10
+    assert all(source.startswith("data:") for source in found)
+    assert all(image.get("alt") for image in page.attributes("img"))
     assert "composed" in text
     assert len(text) < 15e6
 

@@ -3,12 +3,12 @@
 import gzip
 import json
 from pathlib import Path
-from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
+from fake_runs import FakeRun
 
 from wsi_specdec.annotations import read_regions
 from wsi_specdec.cli.app import make_app
@@ -16,13 +16,6 @@ from wsi_specdec.config import ExportConfig
 from wsi_specdec.errors import RunDirectoryError
 from wsi_specdec.geometry import Size
 from wsi_specdec.report import export_run, read_run, read_score_map
-
-
-class FakeRun(Protocol):
-    """What the fixtures of the room's conftest yield."""
-
-    path: Path
-    results: dict[str, Any]
 
 
 def settings(*formats: str, **more: object) -> ExportConfig:

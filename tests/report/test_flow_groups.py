@@ -1,8 +1,9 @@
 """Patient flow adds up, and groups say where an arm is worst."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+from fake_runs import FakeRun
 
 from wsi_specdec.cohort import Slide, write_manifest
 from wsi_specdec.report import read_run
@@ -16,14 +17,6 @@ from wsi_specdec.report.groups import (
 )
 from wsi_specdec.runner import Ledger, Outcome
 from wsi_specdec.store.calls import read_calls, write_calls
-
-
-class FakeRun(Protocol):
-    """What the fixtures of the room's conftest yield."""
-
-    path: Path
-    slides: tuple[Slide, ...]
-    results: dict[str, Any]
 
 
 def adds_up(row: FlowRow) -> bool:

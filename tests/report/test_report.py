@@ -1,23 +1,21 @@
 """The HTML report: self-contained, accessible, true to the files."""
 
-import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import jsonschema
 import numpy as np
 import pytest
 import zarr
+from fake_runs import FakeRun, make_comparison
 from numpy.typing import NDArray
+from report_pages import Page, report_of
 
 from wsi_specdec.config import ReportConfig
-from wsi_specdec.errors import RunDirectoryError, StoreError, WsiSpecdecError
 from wsi_specdec.evaluation import results_schema
 from wsi_specdec.files import write_json
 from wsi_specdec.report import read_run, write_report
@@ -27,61 +25,7 @@ from wsi_specdec.report.images import read_rgb
 from wsi_specdec.report.tile_gallery import make_tile_shelves
 from wsi_specdec.report.views import question_text
 
-
-class FakeRun(Protocol):
-    """What the fixtures of the room's conftest yield."""
-
-    path: Path
-    results: dict[str, Any]
-
-
-class MakeRun(Protocol):
-    """Writes a comparison of cohorts of given sizes, arms and seeds."""
-
-    def __call__(
-        self,
-        run: Path,
-        cohorts: Sequence[tuple[str, int]],
-        arms: Sequence[str],
-        seeds: Sequence[int],
-    ) -> FakeRun: ...
-
-
 TESTED = [(cohort, number) for cohort in ("internal", "external") for number in range(4)]
-VOID = {"meta", "link", "img", "source", "br", "hr"}
-
-
-class Page(HTMLParser):
-    """What a report holds, with its tags checked for balance."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] != ["style"]:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        """Visible text, spaces collapsed."""
-        return " ".join("".join(self.words).split())
-
-    def attributes(self, tag: str) -> list[dict[str, str | None]]:
-        """Attributes of each element of a kind."""
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @dataclass(frozen=True)
@@ -99,11 +43,6 @@ def reported(made_comparison: FakeRun) -> Reported:
     settings = ReportConfig(title="A comparison", note="Slides are composed.", max_slides=4)
     text = write_report(made_comparison.path, settings).read_text(encoding="utf-8")
     return Reported(made_comparison.path, made_comparison.results, text, Page(text))
-
-
-def report_of(run: FakeRun, **settings: str | int) -> tuple[str, Page]:
-    text = write_report(run.path, ReportConfig.model_validate(settings)).read_text(encoding="utf-8")
-    return text, Page(text)
 
 
 def scores_of(run: Path, slide_id: str, arm: str = "wd") -> NDArray[np.float64]:
@@ -405,10 +344,10 @@ def test_a_cohort_of_one_class_has_no_curve(comparison: FakeRun) -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_slides_stay_small(tmp_path: Path, make_run: MakeRun) -> None:
+def test_a_hundred_slides_stay_small(tmp_path: Path) -> None:
     """Four arms, every slide shown, thumbnails as busy as tissue."""
     cohorts = (("train", 1), ("validation", 1), ("internal", 50), ("external", 50))
-    run = make_run(tmp_path / "run", cohorts, ("wd", "sd", "wd+macenko", "sd+macenko"), (0,))
+    run = make_comparison(tmp_path / "run", cohorts, ("wd", "sd", "wd+macenko", "sd+macenko"), (0,))
     rng = np.random.default_rng(0)
     for path in (run.path / "previews").glob("*.thumbnail.jpg"):
         noise = rng.integers(0, 255, (410, 512, 3)).astype(np.uint8)
@@ -416,69 +355,3 @@ def test_a_hundred_slides_stay_small(tmp_path: Path, make_run: MakeRun) -> None:
     text, page = report_of(run, max_slides=100)
     assert sum("Thumbnail of" in (i["alt"] or "") for i in page.attributes("img")) == 100
     assert len(text.encode()) < 15e6
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "slides.csv",
-        "ledger.csv",
-        "provenance.json",
-        "config.yaml",
-        "arms/wd/seed-1",
-        "arms/wd/seed-0/calls.csv",
-        "arms/wd/seed-0/scores/internal-0.parquet",
-        "previews/internal-0.thumbnail.jpg",
-        "previews/external-3.tissue.png",
-        "tiles/internal-0.zarr",
-    ],
-)
-def test_a_missing_piece_is_named(comparison: FakeRun, name: str) -> None:
-    path = comparison.path / name
-    path.rename(path.with_name("gone"))
-    with pytest.raises(WsiSpecdecError, match=re.escape(path.name)):
-        write_report(comparison.path, ReportConfig())
-    assert not (comparison.path / "report.html").exists()
-
-
-def test_an_unfinished_run_is_refused(comparison: FakeRun, tmp_path: Path) -> None:
-    (comparison.path / "results.json").unlink()
-    with pytest.raises(RunDirectoryError, match=r"results\.json"):
-        read_run(comparison.path)
-    with pytest.raises(RunDirectoryError, match="not a finished run"):
-        read_run(tmp_path / "nowhere")
-
-
-def test_damaged_files_are_named(comparison: FakeRun) -> None:
-    results = comparison.path / "results.json"
-    whole = results.read_text()
-    for text, words in (("{", "results.json"), ('{"arms": {}}', "'cohorts', 'differences'")):
-        results.write_text(text)
-        with pytest.raises(RunDirectoryError, match=re.escape(words)):
-            read_run(comparison.path)
-    broken = json.loads(whole)
-    del broken["arms"]["wd"]["seeds"]
-    results.write_text(json.dumps(broken))
-    with pytest.raises(RunDirectoryError, match="'seeds' in arm 'wd'"):
-        read_run(comparison.path)
-    results.write_text(whole)
-    (comparison.path / "previews" / "internal-0.thumbnail.jpg").write_bytes(b"no image")
-    with pytest.raises(RunDirectoryError, match=r"internal-0\.thumbnail\.jpg is not an image"):
-        write_report(comparison.path, ReportConfig())
-
-
-def test_a_slide_without_a_call_is_named(comparison: FakeRun) -> None:
-    calls = comparison.path / "arms" / "wd" / "seed-0" / "calls.csv"
-    lines = [line for line in calls.read_text().splitlines() if not line.startswith("external-2")]
-    calls.write_text("\n".join(lines) + "\n")
-    with pytest.raises(RunDirectoryError, match="no row for slide 'external-2'"):
-        write_report(comparison.path, ReportConfig())
-
-
-def test_a_store_that_does_not_state_the_size_is_refused(comparison: FakeRun) -> None:
-    file = comparison.path / "tiles" / "internal-0.zarr" / "zarr.json"
-    metadata = json.loads(file.read_text())
-    del metadata["attributes"]["level0_width"]
-    file.write_text(json.dumps(metadata))
-    with pytest.raises((RunDirectoryError, StoreError), match=r"internal-0\.zarr"):
-        write_report(comparison.path, ReportConfig())

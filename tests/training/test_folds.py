@@ -1,21 +1,16 @@
 """`train --fold`: one fold of patients validates, by a manifest that is kept."""
 
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 import typer
 import typer.main
+from tile_cohorts import Cohort
 
 from wsi_specdec.cli.app import make_app
-from wsi_specdec.cohort import Slide, read_manifest, write_manifest
+from wsi_specdec.cohort import read_manifest, write_manifest
 from wsi_specdec.errors import ConfigError
 from wsi_specdec.models import load_spec
-
-
-class Cohort(Protocol):
-    folder: Path
-    slides: list[Slide]
 
 
 def call(cohort: Cohort, out: Path, fold: str) -> None:

@@ -8,26 +8,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pytest
+from tile_cohorts import Cohort
 
-from wsi_specdec.cohort import Slide, write_manifest
+from wsi_specdec.cohort import write_manifest
 from wsi_specdec.config import TrainConfig
 from wsi_specdec.keys import CHECKPOINT_DIR
 from wsi_specdec.models import load_spec
-from wsi_specdec.store import TileStore
 from wsi_specdec.training import train
 from wsi_specdec.training.checkpoint import Checkpoint, load_checkpoint
 
 STEPS = 6
-
-
-class Cohort(Protocol):
-    folder: Path
-    slides: list[Slide]
-    stores: dict[str, TileStore]
 
 
 def done(left: Checkpoint | None) -> int:

@@ -6,15 +6,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 import torch
 from programs import run_group
 from safetensors.torch import load
+from tile_cohorts import Cohort
 
-from wsi_specdec.cohort import Slide, write_manifest
-from wsi_specdec.store import TileStore
+from wsi_specdec.cohort import write_manifest
 
 pytestmark = pytest.mark.slow
 # The difference of sums in another order; weights and logits are of the order of 1.
@@ -109,12 +108,6 @@ loop.train_step = breaking
 config = TrainConfig(model="test_vit", epochs=500, batch_size=16)
 train(stores, read_manifest(work / "slides.csv"), work / "broken", config, work / "stain")
 """
-
-
-class Cohort(Protocol):
-    folder: Path
-    slides: list[Slide]
-    stores: dict[str, TileStore]
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:

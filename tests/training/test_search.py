@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,16 +16,15 @@ import typer.main
 from programs import run_group
 from safetensors.torch import load
 from sklearn.metrics import roc_auc_score
+from tile_cohorts import Cohort
 from torch import Tensor
 
 from wsi_specdec.cli.app import make_app
 from wsi_specdec.cohort import Slide, write_manifest
 from wsi_specdec.config import (
     ArmConfig,
-    PipelineConfig,
     SearchConfig,
     TrainConfig,
-    make_config,
 )
 from wsi_specdec.errors import ConfigError, LeakError, NotEnoughDataError, SettingsMismatchError
 from wsi_specdec.models import load_model, load_spec, predict_logits
@@ -34,18 +32,11 @@ from wsi_specdec.steps import train as step
 from wsi_specdec.store import TileStore
 from wsi_specdec.studies import ArmRun, arm_settings
 from wsi_specdec.training import search, train, train_searched
-from wsi_specdec.training.search import Choice, Trial, best_value, mean_auroc, plan, write_sweep
 
 # The second shrinks every weight to nothing, so that it is never chosen.
 DECAYS = (0.01, 300.0)
 Row = dict[str, Any]
 MakeStore = Callable[..., TileStore]
-
-
-class Cohort(Protocol):
-    folder: Path
-    slides: list[Slide]
-    stores: dict[str, TileStore]
 
 
 class Killed(BaseException):
@@ -126,63 +117,6 @@ def found_in(folder: Path) -> dict[str, Any]:
 def times(folder: Path) -> dict[str, int]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in files}
-
-
-@pytest.mark.parametrize(
-    ("trials", "expected"),
-    [
-        ([(0.01, 0, 0.7), (0.1, 0, 0.9), (1.0, 0, 0.8)], 0.1),
-        ([(1.0, 0, 0.9), (0.1, 0, 0.9), (0.01, 0, 0.8)], 0.1),
-        # The mean over the seeds decides, and not the best of them.
-        ([(0.1, 0, 1.0), (0.1, 1, 0.5), (1.0, 0, 0.8), (1.0, 1, 0.8)], 1.0),
-        # The same three numbers in another order are a tie.
-        ([(1.0, 0, 0.7), (1.0, 1, 0.2), (1.0, 2, 0.1), (0.1, 0, 0.1), (0.1, 1, 0.2), (0.1, 2, 0.7)],
-         0.1),
-    ],
-)  # fmt: skip
-def test_the_highest_mean_wins_and_ties_go_to_the_smaller_penalty(
-    trials: list[tuple[float, int, float]], expected: float
-) -> None:
-    assert best_value([Trial(*trial) for trial in trials]) == expected
-
-
-def test_means_that_differ_by_rounding_are_equal() -> None:
-    trials = [Trial(0.1, 0, 0.3 - 1e-15), Trial(1.0, 0, 0.3)]
-    assert best_value(trials) == 0.1
-    assert mean_auroc(trials) == {0.1: 0.3, 1.0: 0.3}
-
-
-def test_every_arm_has_the_same_budget(config: TrainConfig) -> None:
-    config = changed(config, seed=5, search=SearchConfig(seeds=3))
-    arms = [
-        ArmConfig(name="sd", sd_coef="auto", weight_decay=0).apply(config, 5),
-        ArmConfig(name="wd", sd_coef=0, weight_decay="auto").apply(config, 5),
-    ]
-    assert [arm.searched for arm in arms] == ["sd_coef", "weight_decay"]
-    sd, wd = map(plan, arms)
-    assert len(sd) == len(wd) == 3 * len(SearchConfig().sd_coefs)
-    assert [seed for _, seed in sd] == [seed for _, seed in wd]
-    assert {seed for _, seed in sd} == {5, 6, 7}
-    epochs = {search.trial_settings(arm, 0.1, 5).epochs for arm in arms}
-    assert epochs == {config.epochs}
-    assert plan(config) == []
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"search": {"sd_coefs": (0.1, 1.0)}}, "every search gets as many values"),
-        ({"search": {"sd_coefs": (1, 0.1, 2, 3, 4)}}, "from the lowest to the highest"),
-        ({"search": {"weight_decays": (0.1, 0.1, 2, 3, 4)}}, "each once"),
-        ({"sd_coef": "auto", "weight_decay": "auto"}, "one is searched at a time"),
-        ({"sd_coef": "best"}, "sd_coef"),
-    ],
-)
-def test_settings_that_make_no_fair_search_are_refused(
-    values: dict[str, object], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        make_config(TrainConfig, values, "settings")
 
 
 @pytest.mark.parametrize("setting", ["sd_coef", "weight_decay"])
@@ -369,20 +303,6 @@ def test_a_patient_in_a_test_split_too_is_refused(
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize("values", [(0.001, 0.1, 1.0), (0.0, 0.1, 1.0)])
-def test_the_sweep_is_drawn(tmp_path: Path, values: tuple[float, ...]) -> None:
-    trials = tuple(Trial(v, seed, 0.8 + 0.1 * seed) for v in values for seed in (0, 1))
-    choice = Choice("sd_coef", 3, "tile", trials)
-    write_sweep(tmp_path / "search.png", choice)
-    image = cv2.imread(str(tmp_path / "search.png"))
-    assert image is not None
-    assert image.std() > 5
-    assert choice.value == values[0]
-    assert choice.at_edge
-    inner = tuple(replace(trial, auroc=0.99) if trial.value == 0.1 else trial for trial in trials)
-    assert not replace(choice, trials=inner).at_edge
-
-
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -423,14 +343,6 @@ def test_results_tell_what_each_seed_chose(
     content["training"]["settings"]["weight_decay"] = 0.5
     model.write_text(json.dumps(content))
     assert arm_settings(runs, searching)["weight_decay"] == [DECAYS[0], 0.5]
-
-
-@pytest.mark.parametrize("setting", ["sd_coef", "weight_decay"])
-def test_an_arm_cannot_search_two_settings(setting: str) -> None:
-    other = "weight_decay" if setting == "sd_coef" else "sd_coef"
-    values = {"train": {other: "auto"}, "arms": [{"name": "both", setting: "auto"}]}
-    with pytest.raises(ConfigError, match=r"arm both: .* cannot both be 'auto'"):
-        make_config(PipelineConfig, values, "settings")
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import csv
 import shutil
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load
 from sklearn.metrics import roc_auc_score
+from tile_cohorts import Cohort
 from torch import Tensor
 
 from wsi_specdec.cohort import Slide
@@ -27,13 +28,6 @@ from wsi_specdec.training.loop import Reading, _note
 
 CPU = torch.device("cpu")
 MakeStore = Callable[..., TileStore]
-
-
-@dataclass
-class Cohort:
-    folder: Path
-    slides: list[Slide]
-    stores: dict[str, TileStore]
 
 
 class Killed(BaseException):

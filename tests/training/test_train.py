@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load
 from sklearn.metrics import log_loss, roc_auc_score
+from tile_cohorts import Cohort
 from torch import Tensor
 
-from wsi_specdec.cohort import Slide
 from wsi_specdec.config import StainConfig, TrainConfig
 from wsi_specdec.errors import ConfigError, ModelError, SettingsMismatchError
 from wsi_specdec.models import load_model, load_spec, predict_logits, probabilities
@@ -18,12 +18,6 @@ from wsi_specdec.stain import fit_store, merge_profiles
 from wsi_specdec.store import TileStore
 from wsi_specdec.training import fit_temperature, train
 from wsi_specdec.training.optimiser import learning_rate
-
-
-class Cohort(Protocol):
-    folder: Path
-    slides: list[Slide]
-    stores: dict[str, TileStore]
 
 
 class MakeStore(Protocol):
