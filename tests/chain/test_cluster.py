@@ -17,6 +17,7 @@ from distributed import Client
 from numpy.typing import NDArray
 from programs import run_group
 
+from benchmarks.measuring import descendants
 from wsi_specdec.config import RunnerConfig
 from wsi_specdec.runner import read_ledger
 from wsi_specdec.store import find_stores, open_store
@@ -35,18 +36,11 @@ def until(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def children_of(pid: int) -> list[int]:
-    """Processes that a process has started, and theirs."""
-    lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    children = [int(child) for text in lists for child in text.split()]
-    return children + [below for child in children for below in children_of(child)]
-
-
 def is_running(pid: int) -> bool:
     """Whether a process exists and is more than a zombie that nobody collected."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -138,7 +132,7 @@ def test_of_two_cluster_workers_one_killed_on_a_slide(
             # In the middle of the run, and while a process of its own is at work for the victim.
             assert until(lambda: (out / "ledger.jsonl").exists() and len(read_ledger(out)) >= 2)
             assert until(lambda: bool(client.processing()[address]))
-            own = children_of(victim.pid)
+            own = descendants(victim.pid)[1:]
             victim.kill()
             assert len(read_ledger(out)) < 8
             assert run.wait(SECONDS) == 0

@@ -42,7 +42,7 @@ def is_running(pid: int) -> bool:
     """Whether a process exists and is more than a zombie that nobody collected."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
