@@ -1,13 +1,9 @@
 """Tiling on Dask, started as docs/cluster.md says: by hand, and by the SLURM example."""
 
 import importlib.util
-import json
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,7 @@ import numpy as np
 import pytest
 from distributed import Client
 from numpy.typing import NDArray
-from programs import run_group
+from programs import is_running, run_group, scheduler_in, started, until
 
 from benchmarks.measuring import descendants
 from wsi_specdec.config import RunnerConfig
@@ -29,40 +25,6 @@ SETTINGS = ("--mpp", "0.5", "--tile-size", "64", "--codec", "lossless")
 SECONDS = 120
 
 
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SECONDS
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process exists and is more than a zombie that nobody collected."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-@contextmanager
-def started(*command: str, cwd: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Run a program in the background, whatever it started ending with it."""
-    with (cwd / "log.txt").open("a") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            stdout=log,
-            stderr=log,
-            text=True,
-            cwd=cwd,
-            env={**os.environ, "NO_COLOR": "1", "OMP_NUM_THREADS": "1"},
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 @pytest.fixture
 def slides(tmp_path: Path, make_slide: MakeSlide) -> Path:
     folder = tmp_path / "slides"
@@ -70,16 +32,6 @@ def slides(tmp_path: Path, make_slide: MakeSlide) -> Path:
     for number in range(8):
         make_slide(folder / f"slide-{number}.tif")
     return folder
-
-
-@contextmanager
-def scheduler_in(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """Address and process of a scheduler without workers."""
-    file = folder / "scheduler.json"
-    command = ("dask", "scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
-    with started(*command, cwd=folder) as process:
-        assert until(lambda: file.exists() and file.stat().st_size > 0)
-        yield json.loads(file.read_text())["address"], process
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +8,7 @@ from types import ModuleType
 
 import pytest
 from distributed import Client, LocalCluster
+from programs import scheduler_in
 
 from wsi_specdec.config import RunnerConfig
 from wsi_specdec.errors import ConfigError
@@ -110,33 +108,23 @@ def test_workers_that_come_late_are_given_slides_too() -> None:
 def test_a_scheduler_that_dies_while_it_is_asked_is_told_of(
     tmp_path: Path, task_module: ModuleType
 ) -> None:
-    file = tmp_path / "scheduler.json"
-    command = ("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
-    with subprocess.Popen([sys.executable, "-m", "dask", *command]) as scheduler:
-        try:
-            deadline = time.monotonic() + 60
-            while not (file.exists() and file.stat().st_size):
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            address = json.loads(file.read_text())["address"]
+    with scheduler_in(tmp_path) as (address, scheduler):
 
-            def stop_and_kill() -> None:
-                scheduler.send_signal(signal.SIGSTOP)
-                # By then it has been asked for its threads, and owes the answer.
-                time.sleep(3 * POLL_SECONDS)
-                scheduler.kill()
-
-            # No worker is there, so the one task waits.
-            killer = threading.Timer(POLL_SECONDS, stop_and_kill)
-            killer.start()
-            reports = cluster.run_on_cluster(
-                task_module.run, [Task("a", ("tiles", 1))], RunnerConfig(), address, lambda _: None
-            )
-            with pytest.raises(ConfigError, match=f"lost the Dask scheduler at {address}"):
-                next(reports)
-            killer.join()
-        finally:
+        def stop_and_kill() -> None:
+            scheduler.send_signal(signal.SIGSTOP)
+            # By then it has been asked for its threads, and owes the answer.
+            time.sleep(3 * POLL_SECONDS)
             scheduler.kill()
+
+        # No worker is there, so the one task waits.
+        killer = threading.Timer(POLL_SECONDS, stop_and_kill)
+        killer.start()
+        reports = cluster.run_on_cluster(
+            task_module.run, [Task("a", ("tiles", 1))], RunnerConfig(), address, lambda _: None
+        )
+        with pytest.raises(ConfigError, match=f"lost the Dask scheduler at {address}"):
+            next(reports)
+        killer.join()
 
 
 def test_no_scheduler_is_one_clear_error(

@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+
+from programs import is_running, until
 
 from wsi_specdec.config import RunnerConfig
 from wsi_specdec.runner import Ledger, Task, read_ledger, run_over_slides
@@ -29,21 +29,6 @@ if __name__ == "__main__":
             module.run, tasks, ledger=ledger, runner=RunnerConfig(workers=3), title="test"
         )
 """
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 120
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process exists and is more than a zombie that nobody collected."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_kill_9_leaves_the_truth_and_no_process(tmp_path: Path, task_module: ModuleType) -> None:
